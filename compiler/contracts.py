@@ -1,0 +1,322 @@
+"""The types that the rooms hand to each other.
+
+Only the standard library and numpy are imported here, so that a production host which merely runs an
+artifact loads nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+Array = npt.NDArray[Any]
+Arrays = Mapping[str, Array]
+
+# ---------------------------------------------------------------------------------------------------------------
+# What a model takes and gives
+
+
+@dataclass(frozen=True)
+class Dim:
+    """A named dimension: it may take the values lo, lo + step, ... up to hi, all multiples of `step`."""
+
+    name: str
+    lo: int
+    hi: int
+    step: int = 1
+
+    def __str__(self) -> str:
+        if self.step == 1:
+            return f"{self.name}={self.lo}..{self.hi}"
+        return f"{self.name}={self.step}*{self.lo // self.step}..{self.hi // self.step}"
+
+    def __contains__(self, size: int) -> bool:
+        return self.lo <= size <= self.hi and size % self.step == 0
+
+
+Extent = int | Dim
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """One input or output. An output's dim may also be an expression in the inputs' dims, kept as text."""
+
+    name: str
+    dtype: str
+    dims: tuple[Extent | str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.name}:{self.dtype}[{','.join(map(str, self.dims))}]"
+
+    @property
+    def dynamic(self) -> tuple[Dim, ...]:
+        return tuple(dim for dim in self.dims if isinstance(dim, Dim))
+
+    def shape(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
+        """The concrete shape at these sizes; only for specs without textual expressions."""
+        shape = []
+        for dim in self.dims:
+            if isinstance(dim, str):
+                raise TypeError(f"{self} has no concrete shape")
+            shape.append(sizes[dim.name] if isinstance(dim, Dim) else dim)
+        return tuple(shape)
+
+
+@dataclass(frozen=True)
+class Signature:
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+    @property
+    def dims(self) -> dict[str, Dim]:
+        """Every named dimension, in order of appearance."""
+        return {dim.name: dim for spec in self.inputs for dim in spec.dynamic}
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# What it was, and what it must still compute
+
+
+@dataclass(frozen=True)
+class Case:
+    """One draw of inputs at one choice of sizes, with the answers.
+
+    `outputs` are PyTorch's own; `oracle` is the same program with every float operation in float64.
+    """
+
+    name: str
+    sizes: Mapping[str, int]
+    inputs: Arrays
+    outputs: Arrays
+    oracle: Arrays
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Captured once at the front; afterwards only `validate` reads it."""
+
+    cases: tuple[Case, ...]
+    producer: str  # who gave the answers: "PyTorch 2.13.0, eager"
+    seed: int
+    notes: tuple[str, ...] = ()  # what was capped or left out, in words
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the model came from."""
+
+    path: str
+    format: str
+    sha256: str
+    route: str = ""  # how it was captured: "torch.export", "TorchScript exporter", ...
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Captured:
+    """The model as it enters the pipeline: a graph in the hub dialect and its signature."""
+
+    model: ir.Model
+    signature: Signature
+    source: Source
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Backends
+
+
+@dataclass(frozen=True)
+class Ready:
+    """The target can be built here. `runs` is False where it can only be built."""
+
+    version: str
+    devices: tuple[str, ...]
+    precisions: tuple[str, ...] = ("float32",)
+    runs: bool = True
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Unavailable:
+    reason: str
+    remedy: str
+
+
+Probe = Ready | Unavailable
+
+
+@dataclass(frozen=True)
+class Legality:
+    """What a backend takes, as data: everything of the listed domains up to their opset, less `refuses`.
+
+    A refused operator is expanded through the ONNX schema's own function body; one without a body is an error
+    that names the reason given here.
+    """
+
+    opsets: Mapping[str, int]
+    refuses: Mapping[str, str] = field(default_factory=dict)  # "OpType" or "domain::OpType" -> why
+    dtypes: Mapping[str, str] = field(default_factory=dict)  # refused element type -> why
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """What a backend built. `files` are relative to the folder it was built in; the first is the entry."""
+
+    target: str
+    files: tuple[str, ...]
+    runtime: str  # "onnxruntime 1.31.1"
+    signature: Signature
+    precision: str = "float32"  # what it computes in, read back from the runtime where it tells
+    options: Mapping[str, Any] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Session(Protocol):
+    """A loaded artifact. Safe to call from several threads; results never alias each other or the inputs."""
+
+    @property
+    def effective(self) -> Mapping[str, Any]:
+        """What it actually runs at: providers or device, precision, threads."""
+        ...
+
+    def __call__(self, inputs: Arrays) -> dict[str, Array]: ...
+
+    def close(self) -> None: ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class Backend(Protocol):
+    """One target. Its methods `build` and `open` run in a child process while compiling."""
+
+    name: str
+
+    def probe(self) -> Probe:
+        """Never raises."""
+        ...
+
+    @property
+    def legality(self) -> Legality: ...
+
+    def options(self) -> Mapping[str, str]:
+        """The runtime options a user may set, each with one line of help."""
+        ...
+
+    def passes(self) -> Sequence[Any]:
+        """This target's own graph passes, in order (onnx_ir.passes.PassBase)."""
+        ...
+
+    def build(self, graph: Path, signature: Signature, options: Mapping[str, Any], out: Path) -> Artifact:
+        """From a legal graph in an ONNX file to native files below `out`. It may move `graph` there."""
+        ...
+
+    def open(self, artifact: Artifact, folder: Path, options: Mapping[str, Any]) -> Session: ...
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Verdicts
+
+
+@dataclass(frozen=True)
+class Element:
+    """The worst element of an output: where it is, what came out, and what should have."""
+
+    index: tuple[int, ...]
+    got: float
+    want: float
+
+
+@dataclass(frozen=True)
+class OutputVerdict:
+    """One output over all cases. `used` is the share of the budget that the worst element takes up."""
+
+    output: str
+    passed: bool
+    used: float
+    error: float  # the largest error of an element
+    budget: float  # what that element was allowed
+    why: str
+    case: str = ""
+    worst: Element | None = None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    status: Literal["passed", "failed", "not run", "skipped"]
+    outputs: tuple[OutputVerdict, ...]
+    cases: int
+    notes: tuple[str, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        return self.status == "passed"
+
+    @property
+    def worst(self) -> OutputVerdict | None:
+        return max(self.outputs, key=lambda verdict: verdict.used, default=None)
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Progress and history
+
+
+@dataclass(frozen=True)
+class PassRecord:
+    """What one pass did."""
+
+    name: str
+    modified: bool
+    nodes_before: int
+    nodes_after: int
+    bytes_before: int
+    bytes_after: int
+    seconds: float
+    declined: tuple[str, ...] = ()
+
+
+class Progress(Protocol):
+    """How the driver tells a person what it is doing."""
+
+    def stage(self, name: str, detail: str = "") -> None: ...
+
+    def note(self, text: str) -> None: ...
+
+
+Check = Callable[[Arrays], dict[str, Array]]
+
+
+class SilentProgress:
+    def stage(self, name: str, detail: str = "") -> None:
+        pass
+
+    def note(self, text: str) -> None:
+        pass
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Element types: one vocabulary for the whole tool
+
+DTYPES: tuple[str, ...] = (
+    "float32", "float64", "float16", "bfloat16",
+    "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
+    "bool", "complex64", "complex128", "string",
+)  # fmt: skip
+
+
+def dtype_name(dtype: Any) -> str:
+    """numpy's or ml_dtypes' name of an element type, in our vocabulary."""
+    name = np.dtype(dtype).name
+    return "string" if name.startswith(("str", "object")) else name

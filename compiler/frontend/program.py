@@ -1,0 +1,90 @@
+"""What every input format is turned into, and what a request for one holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from compiler.contracts import Array, Arrays, Source, TensorSpec
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user handed over.
+
+    `model` is a path, a "file.py:factory" / "package.module:factory" reference, or (through the Python API) a
+    live nn.Module or ExportedProgram. `factory` is `--model`: what builds the module that a state dict fills.
+    """
+
+    model: Any
+    factory: str | None = None
+    trust: bool = False
+
+    @property
+    def path(self) -> Path:
+        return Path(self.model)
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One argument of the model's forward, for the message that lists what it takes."""
+
+    name: str
+    required: bool
+    annotation: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.name}{': ' + self.annotation if self.annotation else ''}{'' if self.required else ' (optional)'}"
+
+
+@dataclass(frozen=True)
+class InputRange:
+    """What the graph says about an integer or float input's values: lo <= x < hi (None: no bound)."""
+
+    lo: float | None = None
+    hi: float | None = None
+    why: str = ""
+
+
+class Program(Protocol):
+    """A model that can be asked what it takes, run, and captured as a graph.
+
+    Inputs and outputs are flat and named here: nested arguments appear as "cache.0.key". The order of calls is
+    `trace` once, then `ranges`, `run` and `capture` in any order.
+    """
+
+    @property
+    def source(self) -> Source: ...
+
+    def parameters(self) -> tuple[Parameter, ...]:
+        """What forward takes, as far as the format tells."""
+        ...
+
+    def declared(self) -> tuple[TensorSpec, ...]:
+        """Input specs that the file itself states; empty when it has none."""
+        ...
+
+    def examples(self) -> Arrays:
+        """Example inputs that the file itself holds; empty when it has none."""
+        ...
+
+    def trace(self, specs: tuple[TensorSpec, ...], example: Arrays, constants: Mapping[str, Any]) -> None:
+        """Fix the inputs the program is captured with. `constants` are Python scalars bound by name."""
+        ...
+
+    def ranges(self) -> Mapping[str, InputRange]:
+        """Which values make sense for each input, read off the traced program."""
+        ...
+
+    def run(self, inputs: Arrays, *, precise: bool) -> dict[str, Array]:
+        """The reference answer; `precise` raises every float operation to float64."""
+        ...
+
+    def capture(self, opset: int) -> ir.Model:
+        """The graph in the hub dialect, its inputs and outputs under their final names."""
+        ...
