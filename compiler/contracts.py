@@ -98,6 +98,7 @@ class Case:
     inputs: Arrays
     outputs: Arrays
     oracle: Arrays
+    draw: int | None = None  # which draw at these sizes; None for data that was given
 
 
 @dataclass(frozen=True)

@@ -44,10 +44,10 @@ class Parameter:
 
 @dataclass(frozen=True)
 class InputRange:
-    """What the graph says about an integer or float input's values: lo <= x < hi (None: no bound)."""
+    """What the graph says about an input's values: lo <= x < hi (None: no bound; a name: the size of that dim)."""
 
-    lo: float | None = None
-    hi: float | None = None
+    lo: int | None = None
+    hi: int | str | None = None
     why: str = ""
 
 

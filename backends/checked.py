@@ -1,0 +1,85 @@
+"""What every session promises, whatever its runtime does: clear errors for wrong inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+
+from compiler.contracts import Array, Arrays, Dim, Session, Signature, TensorSpec, dtype_name
+from compiler.errors import UsageError, did_you_mean
+
+
+class CheckedSession:
+    """A runtime's session behind one check of names, dtypes and shapes per call."""
+
+    def __init__(self, session: Session, signature: Signature) -> None:
+        self._session = session
+        self.signature = signature
+        self._inputs = {spec.name: spec for spec in signature.inputs}
+        self._dtypes = {spec.name: spec.dtype for spec in signature.inputs}
+
+    @property
+    def effective(self) -> Mapping[str, Any]:
+        return self._session.effective
+
+    def __call__(self, inputs: Arrays) -> dict[str, Array]:
+        if inputs.keys() != self._inputs.keys():
+            self._refuse_names(inputs)
+        sizes: dict[str, int] = {}
+        for name, spec in self._inputs.items():
+            _check(spec, inputs[name], sizes)
+        return self._session(inputs)
+
+    def _refuse_names(self, inputs: Arrays) -> None:
+        for name in inputs:
+            if name not in self._inputs:
+                raise UsageError(
+                    "input-mismatch",
+                    f"there is no input '{name}'",
+                    why=f"the inputs are {', '.join(map(str, self.signature.inputs))}",
+                    hint=did_you_mean(name, self._inputs),
+                )
+        missing = next(name for name in self._inputs if name not in inputs)
+        raise UsageError("input-mismatch", f"the input '{self._inputs[missing]}' is missing")
+
+    def close(self) -> None:
+        self._session.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _check(spec: TensorSpec, array: Any, sizes: dict[str, int]) -> None:
+    if not isinstance(array, np.ndarray):
+        raise UsageError("input-mismatch", f"input '{spec.name}' is a {type(array).__name__}, not a numpy array")
+    if dtype_name(array.dtype) != spec.dtype:
+        raise UsageError(
+            "input-mismatch",
+            f"input '{spec.name}' is {dtype_name(array.dtype)}, the model takes {spec.dtype}",
+            hint=f"pass array.astype('{spec.dtype}')",
+        )
+    if len(array.shape) != len(spec.dims):
+        raise _wrong_shape(spec, array)
+    for extent, size in zip(spec.dims, array.shape, strict=True):
+        if isinstance(extent, Dim):
+            if size not in extent or sizes.setdefault(extent.name, size) != size:
+                raise _wrong_shape(spec, array)
+        elif extent != size:
+            raise _wrong_shape(spec, array)
+
+
+def _wrong_shape(spec: TensorSpec, array: Any) -> UsageError:
+    shape = ",".join(map(str, array.shape))
+    return UsageError(
+        "input-mismatch",
+        f"input '{spec.name}' has shape [{shape}], the model takes {spec}",
+        hint="a named dim must be within its range and the same in every input",
+    )

@@ -1,0 +1,193 @@
+"""A backend in a child process: native compilers crash and hang, and that must never take the user's terminal."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from multiprocessing.connection import Connection
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from backends import registry, replay
+from compiler.contracts import Array, Arrays, Artifact, Backend, Legality, Probe, Session, Signature
+from compiler.errors import CompileError, PlumblineError
+
+_ROOT = str(Path(__file__).resolve().parents[1])
+
+DEFAULT_TIMEOUT = 1800.0
+
+
+class IsolatedBackend:
+    """The same Backend, but `build` and `open` happen in one child process that this object owns.
+
+    The child is started at once and imports the runtime while the parent is still capturing the model.
+    """
+
+    def __init__(
+        self, name: str, *, repro: Path, timeout: float = DEFAULT_TIMEOUT, memory_limit: int | None = None
+    ) -> None:
+        self.name = name
+        self._backend: Backend = registry.get(name)
+        self._repro = repro
+        self._timeout = timeout
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the child
+        to_child, requests = os.pipe()
+        answers, from_child = os.pipe()
+        code = (
+            f"import sys; sys.path.append({_ROOT!r}); from backends.worker import main; "
+            f"main({to_child}, {from_child}, {memory_limit!r})"
+        )
+        # -P keeps the current folder out of the child's path: it may hold a `backends` of its own.
+        self._child = subprocess.Popen(
+            [sys.executable, "-P", "-c", code],
+            pass_fds=(to_child, from_child),
+            stdin=subprocess.DEVNULL,
+            stdout=self._stderr,
+            stderr=self._stderr,
+        )
+        os.close(to_child)
+        os.close(from_child)
+        self._requests = Connection(requests, readable=False)
+        self._answers = Connection(answers, writable=False)
+        self._pending = 0
+        self._post("prepare", name)
+
+    # -- what needs no runtime ----------------------------------------------------------------------------------
+
+    def probe(self) -> Probe:
+        return self._backend.probe()
+
+    @property
+    def legality(self) -> Legality:
+        return self._backend.legality
+
+    def options(self) -> Mapping[str, str]:
+        return self._backend.options()
+
+    def passes(self) -> Sequence[Any]:
+        return self._backend.passes()
+
+    # -- what happens in the child ------------------------------------------------------------------------------
+
+    def build(self, graph: Path, signature: Signature, options: Mapping[str, Any], out: Path) -> Artifact:
+        request = replay.Request(self.name, "build", options, signature, graph=graph)
+        artifact: Artifact = self.ask(request, "build", self.name, graph, signature, dict(options), out)
+        return artifact
+
+    def open(self, artifact: Artifact, folder: Path, options: Mapping[str, Any]) -> Session:
+        request = replay.Request(self.name, "open", options, artifact.signature, artifact=artifact, folder=folder)
+        number, effective = self.ask(request, "open", self.name, artifact, folder, dict(options))
+        return _RemoteSession(self, number, effective, request)
+
+    def ask(self, request: replay.Request | None, method: str, *args: Any) -> Any:
+        """One request and its answer; whatever goes wrong leaves a folder that shows it again."""
+        deadline = time.monotonic() + self._timeout
+        try:
+            self._post(method, *args)
+            while self._pending:
+                if not self._answers.poll(max(deadline - time.monotonic(), 0)):
+                    raise self._hung(request)
+                kind, value = self._answers.recv()
+                self._pending -= 1
+        except (EOFError, BrokenPipeError, ConnectionResetError):
+            raise self._crashed(request, method) from None
+        if kind == "ok":
+            return value
+        if kind == "error":
+            assert isinstance(value, PlumblineError)
+            raise value
+        name, text, trace = value
+        raise CompileError(
+            "runtime-raised",
+            f"{self.name} failed to {method}",
+            why=f"{name}: {text.strip()}",
+            repro=self._leave(request, trace),
+        )
+
+    def _post(self, method: str, *args: Any) -> None:
+        self._requests.send((method, args))
+        self._pending += 1
+
+    def _hung(self, request: replay.Request | None) -> CompileError:
+        self._child.kill()
+        return CompileError(
+            "timeout",
+            f"{self.name} did not answer within {self._timeout:g} s and was stopped",
+            hint="--timeout SECONDS gives it more time",
+            repro=self._leave(request, self._said()),
+        )
+
+    def _crashed(self, request: replay.Request | None, method: str) -> CompileError:
+        code = self._child.wait()
+        said = self._said()
+        how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        last = [line for line in said.splitlines() if line.strip()][-3:]
+        return CompileError(
+            "runtime-crashed",
+            f"{self.name} crashed in {method}",
+            why=" / ".join([how, *last]),
+            hint="report the folder below to the runtime's project; another --target may take the model",
+            repro=self._leave(request, said),
+        )
+
+    def _said(self) -> str:
+        self._stderr.seek(0)
+        return self._stderr.read().decode(errors="replace")
+
+    def _leave(self, request: replay.Request | None, said: str) -> str | None:
+        return None if request is None else str(replay.write(self._repro, request, said))
+
+    def close(self) -> None:
+        """End the child: by its own when it is idle, by force when it is not."""
+        self._requests.close()
+        try:
+            self._child.wait(timeout=0.5 if self._pending == 0 else 0)
+        except subprocess.TimeoutExpired:
+            self._child.kill()
+            self._child.wait()
+        self._answers.close()
+        self._stderr.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class _RemoteSession:
+    def __init__(
+        self, backend: IsolatedBackend, number: int, effective: Mapping[str, Any], request: replay.Request
+    ) -> None:
+        self._backend = backend
+        self._number = number
+        self._effective = effective
+        self._request = request
+
+    @property
+    def effective(self) -> Mapping[str, Any]:
+        return self._effective
+
+    def __call__(self, inputs: Arrays) -> dict[str, Array]:
+        answer: dict[str, Array] = self._backend.ask(self._request.with_inputs(inputs), "run", self._number, dict(inputs))
+        return answer
+
+    def close(self) -> None:
+        self._backend.ask(None, "close", self._number)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()

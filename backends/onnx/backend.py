@@ -1,0 +1,74 @@
+"""The hub graph itself, for any runtime that reads ONNX; proven on our own evaluator."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from compiler.contracts import Array, Arrays, Artifact, Legality, Probe, Ready, Session, Signature, Unavailable
+from compiler.errors import UsageError
+from compiler.graph_files import adopt
+
+
+class Onnx:
+    name = "onnx"
+
+    def probe(self) -> Probe:
+        try:
+            found = version("onnx")
+            version("onnx-ir")
+        except PackageNotFoundError as error:
+            return Unavailable(f"{error.name} is not installed", "pip install 'plumbline[compile]'")
+        return Ready(f"onnx {found}", ("reference evaluator",), ("float32", "float64", "float16", "bfloat16"))
+
+    @property
+    def legality(self) -> Legality:
+        return Legality(opsets={"": 25, "ai.onnx.ml": 5})
+
+    def options(self) -> Mapping[str, str]:
+        return {}
+
+    def passes(self) -> Sequence[Any]:
+        return ()
+
+    def build(self, graph: Path, signature: Signature, options: Mapping[str, Any], out: Path) -> Artifact:
+        if options := {name: value for name, value in options.items() if name != "threads"}:
+            raise UsageError("unknown-option", f"onnx has no option '{next(iter(options))}'")
+        state = self.probe()
+        assert isinstance(state, Ready)
+        return Artifact(self.name, adopt(graph, out), state.version, signature)
+
+    def open(self, artifact: Artifact, folder: Path, options: Mapping[str, Any]) -> Session:
+        return EvaluatorSession(folder / artifact.files[0])
+
+
+class EvaluatorSession:
+    """Slow and right: the judge of graphs, run on the file that was written."""
+
+    def __init__(self, file: Path) -> None:
+        import onnx_ir as ir
+
+        from compiler.ir.evaluate import Evaluator
+
+        self._evaluator = Evaluator(ir.load(file), precise=False)
+
+    @property
+    def effective(self) -> Mapping[str, Any]:
+        return {"device": "reference evaluator", "precision": "as the graph says"}
+
+    def __call__(self, inputs: Arrays) -> dict[str, Array]:
+        return self._evaluator(inputs)
+
+    def close(self) -> None:
+        del self._evaluator
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

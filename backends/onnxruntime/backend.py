@@ -1,0 +1,52 @@
+"""ONNX Runtime: the artifact is the graph itself, as an .onnx file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from backends.onnxruntime import options as settings
+from backends.onnxruntime.session import OnnxRuntimeSession
+from compiler.contracts import Artifact, Legality, Probe, Ready, Session, Signature, Unavailable
+from compiler.graph_files import adopt
+
+_LEGALITY = Legality(
+    opsets={"": 24, "com.microsoft": 1, "ai.onnx.ml": 5},
+    dtypes={"bfloat16": "ONNX Runtime's CPU provider has no bfloat16 kernels"},
+)
+
+
+class OnnxRuntime:
+    name = "onnxruntime"
+
+    def probe(self) -> Probe:
+        try:
+            import onnxruntime
+        except ImportError as error:
+            return Unavailable(f"onnxruntime cannot be imported: {error}", "pip install 'plumbline[onnxruntime]'")
+        devices = tuple(
+            provider.removesuffix("ExecutionProvider").lower()
+            for provider in onnxruntime.get_available_providers()
+            if not provider.startswith("Azure")
+        )
+        return Ready(f"onnxruntime {onnxruntime.__version__}", devices, ("float32", "float64", "float16"))
+
+    @property
+    def legality(self) -> Legality:
+        return _LEGALITY
+
+    def options(self) -> Mapping[str, str]:
+        return settings.HELP
+
+    def passes(self) -> Sequence[Any]:
+        return ()
+
+    def build(self, graph: Path, signature: Signature, options: Mapping[str, Any], out: Path) -> Artifact:
+        settings.check(options)
+        state = self.probe()
+        assert isinstance(state, Ready)
+        return Artifact(self.name, adopt(graph, out), state.version, signature, options=dict(options))
+
+    def open(self, artifact: Artifact, folder: Path, options: Mapping[str, Any]) -> Session:
+        return OnnxRuntimeSession(folder / artifact.files[0], artifact.signature, options)

@@ -1,0 +1,60 @@
+"""A loaded model in ONNX Runtime."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from backends.onnxruntime import options as settings
+from compiler.contracts import Array, Arrays, Signature
+from compiler.errors import CompileError, UnavailableError
+
+
+class OnnxRuntimeSession:
+    def __init__(self, file: Path, signature: Signature, options: Mapping[str, Any]) -> None:
+        import onnxruntime
+        from onnxruntime.capi import onnxruntime_pybind11_state as states
+
+        wanted = settings.providers(options)
+        if missing := [name for name in wanted if name not in onnxruntime.get_available_providers()]:
+            raise UnavailableError(
+                "provider-missing",
+                f"this onnxruntime has no {missing[0]}",
+                why=f"it has {', '.join(onnxruntime.get_available_providers())}",
+                hint="pip install onnxruntime-gpu instead of onnxruntime" if "CUDA" in missing[0] else None,
+            )
+        made = settings.session_options(options)
+        try:
+            self._session = onnxruntime.InferenceSession(os.fspath(file), made, providers=wanted)
+        except (states.NotImplemented, states.Fail, states.InvalidGraph, states.InvalidArgument) as error:
+            raise CompileError(
+                "runtime-refused", "ONNX Runtime does not take this graph", why=str(error).splitlines()[0]
+            ) from error
+        self._outputs = [output.name for output in self._session.get_outputs()]
+        self._options = made
+
+    @property
+    def effective(self) -> Mapping[str, Any]:
+        return {
+            "providers": self._session.get_providers(),
+            "precision": "as the graph says",
+            "threads": self._options.intra_op_num_threads or os.cpu_count(),
+        }
+
+    def __call__(self, inputs: Arrays) -> dict[str, Array]:
+        return dict(zip(self._outputs, self._session.run(None, dict(inputs)), strict=True))
+
+    def close(self) -> None:
+        # The runtime frees with its last reference.
+        del self._session
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

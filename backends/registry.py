@@ -1,0 +1,57 @@
+"""The one table of targets."""
+
+from __future__ import annotations
+
+import importlib
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import cast
+
+from compiler.contracts import Backend
+from compiler.errors import InternalError, UsageError, did_you_mean
+
+ENTRY_POINT_GROUP = "plumbline.backends"
+
+# In the order in which they are listed and tried. Nothing is imported before a target is used.
+TARGETS: dict[str, str] = {
+    "onnxruntime": "backends.onnxruntime.backend:OnnxRuntime",
+    "onnx": "backends.onnx.backend:Onnx",
+}
+
+
+@cache
+def _table() -> dict[str, str]:
+    table = dict(TARGETS)
+    for entry in entry_points(group=ENTRY_POINT_GROUP):
+        _add(table, entry)
+    return table
+
+
+def _add(table: dict[str, str], entry: EntryPoint) -> None:
+    if entry.name in table:
+        raise UsageError(
+            "duplicate-target",
+            f"two backends are called '{entry.name}'",
+            why=f"{table[entry.name]} and {entry.value}",
+            hint="uninstall one of the packages that provide them",
+        )
+    table[entry.name] = entry.value
+
+
+def names() -> tuple[str, ...]:
+    return tuple(_table())
+
+
+def get(name: str) -> Backend:
+    table = _table()
+    if name not in table:
+        raise UsageError(
+            "unknown-target",
+            f"there is no target '{name}'",
+            hint=did_you_mean(name, table) or f"one of {', '.join(table)}",
+        )
+    module, _, attribute = table[name].partition(":")
+    backend = cast(Backend, getattr(importlib.import_module(module), attribute)())
+    if backend.name != name:
+        raise InternalError("registry", f"the backend of '{name}' calls itself '{backend.name}'")
+    return backend

@@ -1,0 +1,104 @@
+"""A folder that shows a crash again: `python -m backends.replay FOLDER`."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from compiler import bundle as bundles
+from compiler.contracts import Arrays, Artifact, Signature
+
+_README = """\
+{target} failed here while plumbline asked it to {step}.
+
+    python -m backends.replay {folder}
+
+does the same again in one process. log.txt is what the runtime said.
+"""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a backend was asked to do."""
+
+    target: str
+    step: str  # build, open or run
+    options: Mapping[str, Any]
+    signature: Signature
+    graph: Path | None = None
+    artifact: Artifact | None = None
+    folder: Path | None = None
+    inputs: Arrays | None = None
+
+    def with_inputs(self, inputs: Arrays) -> Request:
+        return replace(self, step="run", inputs=inputs)
+
+
+def write(folder: Path, request: Request, log: str) -> Path:
+    """Everything that the request needs, in one folder; an older one is replaced."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    files: list[str] = []
+    if request.graph is not None:
+        for path in request.graph.parent.glob(request.graph.name + "*"):
+            shutil.copy2(path, folder / path.name)
+        files = [request.graph.name]
+    elif request.artifact is not None and request.folder is not None:
+        for name in request.artifact.files:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(request.folder / name, folder / name)
+        files = list(request.artifact.files)
+    if request.inputs is not None:
+        np.savez(folder / "inputs.npz", **{name: np.asarray(array) for name, array in request.inputs.items()})
+    artifact = request.artifact
+    bundles.write_json(
+        folder / "request.json",
+        {
+            "target": request.target,
+            "step": request.step,
+            "options": dict(request.options),
+            "signature": bundles.signature_to_json(request.signature),
+            "files": files,
+            "runtime": artifact.runtime if artifact else "",
+            "facts": dict(artifact.facts) if artifact else {},
+        },
+    )
+    (folder / "log.txt").write_text(log, encoding="utf-8")
+    text = _README.format(target=request.target, step=request.step, folder=folder)
+    (folder / "README.txt").write_text(text, encoding="utf-8")
+    return folder
+
+
+def main(folder: Path) -> None:
+    """Ask the backend again, in this process."""
+    import tempfile
+
+    from backends import registry
+
+    data = json.loads((folder / "request.json").read_text(encoding="utf-8"))
+    signature = bundles.signature_from_json(data["signature"])
+    backend = registry.get(data["target"])
+    if data["step"] == "build":
+        with tempfile.TemporaryDirectory() as out:
+            # A build may move its graph; the folder must stay whole.
+            for path in folder.glob(data["files"][0] + "*"):
+                shutil.copy2(path, out)
+            backend.build(Path(out) / data["files"][0], signature, data["options"], Path(out))
+    else:
+        artifact = Artifact(data["target"], tuple(data["files"]), data["runtime"], signature, facts=data["facts"])
+        with backend.open(artifact, folder, data["options"]) as session:
+            if data["step"] == "run":
+                with np.load(folder / "inputs.npz", allow_pickle=False) as inputs:
+                    session(dict(inputs))
+    sys.stdout.write(f"{data['target']}: {data['step']} went through this time\n")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

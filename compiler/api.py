@@ -1,0 +1,204 @@
+"""The Python interface; with the command line the only place that knows both the pipeline and the targets."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import backends
+from backends import host
+from backends.isolated import DEFAULT_TIMEOUT, IsolatedBackend
+from compiler import bundle as bundles
+from compiler import driver, record
+from compiler.contracts import Arrays, Progress, Session, SilentProgress, TensorSpec, Verdict
+from compiler.driver import Job, Outcome
+from compiler.errors import CompileError, UsageError
+from compiler.frontend.program import InputRange, Request
+from compiler.frontend.reference import EFFORTS, ReferencePlan
+from compiler.report import document
+
+Inputs = Mapping[str, Any] | Sequence[Any]
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished bundle and what is known about it."""
+
+    folder: Path
+    verdict: Verdict
+    manifest: Mapping[str, Any]
+
+    @property
+    def passed(self) -> bool:
+        return self.verdict.status != "failed"
+
+    def session(self, **options: Any) -> Session:
+        """Open the bundle for running, in this process."""
+        return backends.load(self.folder, **options)
+
+
+def compile(
+    model: Any,
+    inputs: Inputs | None = None,
+    *,
+    target: str,
+    factory: str | None = None,
+    output: str | os.PathLike[str] = "build",
+    name: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    effort: str = "quick",
+    verify: bool = True,
+    trust: bool = False,
+    keep_provenance: bool = True,
+    timeout: float = DEFAULT_TIMEOUT,
+    memory_limit: int | None = None,
+    progress: Progress | None = None,
+) -> Result:
+    """Compile a model for one target and hold it against the reference.
+
+    `model` is a path, a "file.py:factory" reference, an nn.Module or an ExportedProgram. `inputs` are specs such as
+    "x:float32[batch=1..32,3]", or example tensors or arrays by name or in order; a file may bring its own.
+
+    A bundle whose numbers differ is kept apart as `<bundle>.rejected`, and `Result.passed` is False.
+    """
+    if effort not in EFFORTS:
+        raise UsageError("bad-option", f"there is no effort '{effort}'", hint=f"one of {', '.join(EFFORTS)}")
+    backends.get(target)  # an unknown target is told before anything is loaded
+    from compiler.frontend.open import output_name
+
+    specs, data = _inputs(model, inputs)
+    place = Path(output) / f"{output_name(model, name)}.{target}"
+    request = Request(model, factory, trust)
+    job = Job(request, target, place, specs, data, dict(options or {}), seed, effort, verify, keep_provenance)
+    return run(job, timeout=timeout, memory_limit=memory_limit, progress=progress or SilentProgress())
+
+
+def run(job: Job, *, timeout: float, memory_limit: int | None, progress: Progress) -> Result:
+    """Build in a folder beside the bundle's place, write everything down, and move it there."""
+    bundles.remove_leftovers(job.place)
+    repro = job.place.with_name(job.place.name + ".repro")
+    with (
+        _eval_mode(job.request.model),
+        IsolatedBackend(job.target, repro=repro, timeout=timeout, memory_limit=memory_limit) as backend,
+        bundles.staged(job.place) as folder,
+    ):
+        outcome = driver.run(job, backend, folder, progress)
+        progress.stage("write", str(job.place))
+        manifest = write(job, outcome, folder)
+        failed = outcome.verdict.status == "failed"
+        place = job.place.with_name(job.place.name + bundles.REJECTED) if failed else job.place
+        return Result(bundles.publish(folder, place), outcome.verdict, manifest)
+
+
+def write(job: Job, outcome: Outcome, folder: Path) -> dict[str, Any]:
+    from compiler.validate import stored
+
+    manifest = record.manifest(job, outcome, host.facts())
+    if outcome.reference is not None:
+        stored.write(outcome.reference.cases, folder / bundles.REFERENCE)
+    (folder / bundles.REPORT).write_text(document.markdown(job.place.name, manifest), encoding="utf-8")
+    bundles.seal(folder, manifest)
+    return manifest
+
+
+def verify(
+    folder: str | os.PathLike[str],
+    *,
+    options: Mapping[str, Any] | None = None,
+    timeout: float = DEFAULT_TIMEOUT,
+    memory_limit: int | None = None,
+    progress: Progress | None = None,
+) -> Verdict:
+    """Run a finished bundle against the reference that it carries; torch is not needed for it."""
+    from compiler.validate import stored
+    from compiler.validate.compare import compare
+
+    progress = progress or SilentProgress()
+    bundle = bundles.read(Path(folder))
+    progress.stage("load", str(folder))
+    bundles.check(bundle)
+    reference = bundle.manifest["reference"]
+    if reference is None:
+        raise CompileError(
+            "no-reference",
+            f"'{folder}' carries no reference to verify against",
+            why="it was compiled with --no-verify",
+            hint="compile it again without --no-verify",
+        )
+    plan = _plan(reference)
+    cases = stored.read(bundle.folder / bundles.REFERENCE, lambda sizes, number: plan.inputs(dict(sizes), number))
+    artifact = bundle.artifact
+    settings = {**artifact.options, **(options or {})}
+    repro = bundle.folder.with_name(bundle.folder.name + ".repro")
+    with IsolatedBackend(artifact.target, repro=repro, timeout=timeout, memory_limit=memory_limit) as backend:
+        progress.stage("open", artifact.runtime)
+        with backend.open(artifact, bundle.folder, settings) as session:
+            progress.stage("verify", f"{len(cases)} cases")
+            answers = [case.thin(session(case.case.inputs)) for case in cases]
+    return replace(compare([case.case for case in cases], answers), notes=tuple(reference["notes"]))
+
+
+def _plan(reference: Mapping[str, Any]) -> ReferencePlan:
+    specs: tuple[TensorSpec, ...] = bundles.signature_from_json({"inputs": reference["inputs"], "outputs": []}).inputs
+    ranges = {name: InputRange(**fields) for name, fields in reference["ranges"].items()}
+    return ReferencePlan(specs, ranges, seed=reference["seed"], effort=reference["effort"])
+
+
+# -- what the user handed over ----------------------------------------------------------------------------------
+
+
+def _inputs(model: Any, inputs: Inputs | None) -> tuple[tuple[str, ...], Arrays | None]:
+    """Specs as text, and data as named arrays."""
+    if inputs is None:
+        return (), None
+    if isinstance(inputs, str):
+        return (inputs,), None
+    if isinstance(inputs, Mapping):
+        return (), _arrays(inputs)
+    items = list(inputs)
+    if all(isinstance(item, str) for item in items):
+        return tuple(items), None
+    return (), _arrays(dict(zip(_argument_names(model), items, strict=False)))
+
+
+def _argument_names(model: Any) -> Iterable[str]:
+    if not hasattr(model, "forward"):
+        raise UsageError(
+            "inputs-unnamed",
+            "inputs in order need a module whose forward names them",
+            hint="pass a mapping from input name to tensor",
+        )
+    return list(inspect.signature(model.forward).parameters)
+
+
+def _arrays(inputs: Mapping[str, Any]) -> Arrays:
+    import numpy as np
+    import torch
+
+    from compiler.frontend.arrays import to_numpy
+    from compiler.frontend.naming import named_leaves
+
+    leaves = dict(named_leaves(dict(inputs)))
+    return {
+        name: to_numpy(leaf) if isinstance(leaf, torch.Tensor) else np.asarray(leaf) for name, leaf in leaves.items()
+    }
+
+
+class _eval_mode:  # noqa: N801 - reads as a statement where it is used
+    """A live module is compiled in eval mode and handed back as it came."""
+
+    def __init__(self, model: Any) -> None:
+        modules = model.modules() if hasattr(model, "modules") else ()
+        self._modes = [(module, module.training) for module in modules]
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, *_: object) -> None:
+        for module, training in self._modes:
+            module.training = training

@@ -1,0 +1,204 @@
+"""The artifact directory: native files, a manifest that vouches for each of them, the reference, the report.
+
+A bundle is written beside its place and renamed into it, so there is never half a bundle, and a failed build
+never destroys the previous good one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from compiler.contracts import Artifact, Dim, Extent, Signature, TensorSpec
+from compiler.errors import CompileError, UsageError
+
+SCHEMA = "plumbline-bundle/1"
+MANIFEST = "manifest.json"
+REFERENCE = "reference"
+REPORT = "report.md"
+REJECTED = ".rejected"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A finished bundle on disk."""
+
+    folder: Path
+    manifest: Mapping[str, Any]
+
+    @property
+    def artifact(self) -> Artifact:
+        data = dict(self.manifest["artifact"])
+        data["signature"] = signature_from_json(data["signature"])
+        data["files"] = tuple(data["files"])
+        return Artifact(**data)
+
+    @property
+    def rejected(self) -> bool:
+        return bool(self.manifest["verdict"]["status"] == "failed")
+
+
+# -- writing ----------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def staged(place: Path) -> Iterator[Path]:
+    """A folder beside `place` to build in. It is gone afterwards, unless `publish` has moved it into place."""
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f".{place.name}.partial-", dir=place.parent))
+    except OSError as error:
+        raise _cannot_write(place, error) from error
+    try:
+        yield folder
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG):
+            raise _cannot_write(place, error) from error
+        raise
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _cannot_write(place: Path, error: OSError) -> CompileError:
+    return CompileError(
+        "cannot-write",
+        f"cannot write the bundle '{place}'",
+        why=error.strerror or str(error),
+        hint="free some space or choose another place with --output DIR; nothing was changed",
+    )
+
+
+def publish(folder: Path, place: Path) -> Path:
+    """Move a staged folder to its place; the bundle that stood there is removed only once the new one stands."""
+    folder.chmod(0o755)
+    previous = None
+    if place.exists():
+        if not (place / MANIFEST).is_file():
+            raise UsageError(
+                "not-a-bundle",
+                f"'{place}' exists and is no bundle; it was left alone",
+                hint="choose another --output or --name",
+            )
+        previous = Path(tempfile.mkdtemp(prefix=f".{place.name}.previous-", dir=place.parent)) / place.name
+        place.rename(previous)
+    try:
+        folder.rename(place)
+    except OSError:
+        if previous is not None:
+            previous.rename(place)
+        raise
+    if previous is not None:
+        shutil.rmtree(previous.parent, ignore_errors=True)
+    return place
+
+
+def seal(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Write the manifest with the hash of every file; the last thing that happens to a bundle."""
+    files = {
+        str(path.relative_to(folder).as_posix()): {"sha256": sha256(path), "bytes": path.stat().st_size}
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != MANIFEST
+    }
+    write_json(folder / MANIFEST, {"schema": SCHEMA, **manifest, "files": files})
+
+
+def write_json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n", encoding="utf-8")
+
+
+def sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+# -- reading ----------------------------------------------------------------------------------------------------
+
+
+def read(folder: Path) -> Bundle:
+    """The manifest of a bundle, without looking at the other files."""
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise UsageError(
+            "not-a-bundle",
+            f"'{folder}' is no bundle" if folder.exists() else f"there is no bundle '{folder}'",
+            why=f"it has no {MANIFEST}",
+            hint="a bundle is what `compile MODEL --target T` writes, below build/",
+        )
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise CompileError("broken-bundle", f"the manifest of '{folder}' cannot be read", why=str(error)) from error
+    schema = manifest.get("schema") if isinstance(manifest, dict) else None
+    if schema != SCHEMA:
+        raise CompileError(
+            "broken-bundle",
+            f"'{folder}' has a manifest of another kind",
+            why=f"its schema is {schema!r}, this version reads {SCHEMA!r}",
+            hint="compile the model again with this version",
+        )
+    return Bundle(folder, manifest)
+
+
+def check(bundle: Bundle) -> None:
+    """Every file is there and is the one that was sealed; nothing was added."""
+    for name, facts in bundle.manifest["files"].items():
+        path = bundle.folder / name
+        if path.is_symlink() or not path.is_file():
+            raise _tampered(bundle, f"{name} is missing")
+        if path.stat().st_size != facts["bytes"] or sha256(path) != facts["sha256"]:
+            raise _tampered(bundle, f"{name} is not the file that was sealed")
+    if foreign := [name for name in bundle.artifact.files if name not in bundle.manifest["files"]]:
+        raise _tampered(bundle, f"{foreign[0]} is not vouched for")
+
+
+def _tampered(bundle: Bundle, why: str) -> CompileError:
+    return CompileError(
+        "bundle-changed",
+        f"'{bundle.folder}' is not as it was written; it is not loaded",
+        why=why,
+        hint="compile the model again, or fetch the bundle again",
+    )
+
+
+# -- signatures as JSON -----------------------------------------------------------------------------------------
+
+
+def signature_to_json(signature: Signature) -> dict[str, Any]:
+    return asdict(signature)
+
+
+def signature_from_json(data: Mapping[str, Any]) -> Signature:
+    return Signature(tuple(map(_spec, data["inputs"])), tuple(map(_spec, data["outputs"])))
+
+
+def _spec(data: Mapping[str, Any]) -> TensorSpec:
+    return TensorSpec(data["name"], data["dtype"], tuple(map(_extent, data["dims"])))
+
+
+def _extent(data: Any) -> Extent | str:
+    return Dim(**data) if isinstance(data, dict) else data
+
+
+def remove_leftovers(place: Path) -> None:
+    """Folders that a killed run left beside `place`. A staging folder of a live run is never older than a day."""
+    for pattern in (f".{place.name}.partial-*", f".{place.name}.previous-*"):
+        for folder in place.parent.glob(pattern):
+            with contextlib.suppress(OSError):
+                if _age(folder) > 24 * 3600:
+                    shutil.rmtree(folder)
+
+
+def _age(path: Path) -> float:
+    import time
+
+    return time.time() - os.stat(path).st_mtime

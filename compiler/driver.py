@@ -1,0 +1,184 @@
+"""Runs the stages in order. It holds no policy: what each stage does is the stage's own business."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from compiler.contracts import (
+    Arrays,
+    Artifact,
+    Backend,
+    Captured,
+    PassRecord,
+    Progress,
+    Reference,
+    Session,
+    Signature,
+    Source,
+    Unavailable,
+    Verdict,
+)
+from compiler.errors import CompileError, UnavailableError
+from compiler.frontend.program import Program, Request
+from compiler.frontend.reference import ReferencePlan
+from compiler.graph_files import GRAPH
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+HUB_OPSET = 24
+
+
+@dataclass(frozen=True)
+class Job:
+    """One model for one target, with everything the user asked for."""
+
+    request: Request
+    target: str
+    place: Path
+    inputs: tuple[str, ...] = ()  # --input
+    data: Arrays | None = None  # --inputs
+    options: Mapping[str, Any] = field(default_factory=dict)
+    seed: int = 0
+    effort: str = "quick"
+    verify: bool = True
+    keep_provenance: bool = True
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known once the graph is on disk."""
+
+    signature: Signature
+    source: Source
+    plan: ReferencePlan
+    passes: tuple[PassRecord, ...]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a job, before it is written down."""
+
+    facts: Facts
+    artifact: Artifact
+    effective: Mapping[str, Any]
+    reference: Reference | None
+    verdict: Verdict
+
+
+def run(job: Job, backend: Backend, folder: Path, progress: Progress) -> Outcome:
+    """Compile and check; the native files end up in `folder`."""
+    state = backend.probe()
+    if isinstance(state, Unavailable):
+        raise UnavailableError("target-unavailable", f"{job.target} is not available", why=state.reason, hint=state.remedy)
+    from compiler.frontend.aside import Aside
+    from compiler.frontend.open import open_program
+    from compiler.frontend.prepare import trace
+
+    progress.stage("load", str(job.request.model))
+    program: Program | None = open_program(job.request)
+    progress.stage("trace", program.source.format)
+    plan = trace(program, job.inputs, job.data, seed=job.seed, effort=job.effort)
+    beside = job.verify and job.effort == "quick"  # a longer sweep wants all cores, and gets them at its turn
+    with Aside(lambda: _reference(program, plan), fork=beside) as reference_under_way:
+        progress.stage("capture", program.source.route)
+        captured = capture(program, plan)
+        progress.stage("optimize", f"{len(captured.model.graph)} nodes")
+        records, graph, words = lower(captured, backend, folder, keep_provenance=job.keep_provenance)
+        facts = Facts(captured.signature, program.source, plan, tuple(records))
+        # The graph lies on disk now. Weights that nobody needs any more would only stand beside the runtime's own.
+        captured = None
+        if reference_under_way.detached or not job.verify:
+            program = None
+        progress.stage("build", state.version)
+        with _placed(words):
+            artifact = backend.build(graph, facts.signature, job.options, folder)
+            shutil.rmtree(graph.parent, ignore_errors=True)
+            with backend.open(artifact, folder, job.options) as session:
+                if not job.verify:
+                    return Outcome(facts, artifact, session.effective, None, UNVERIFIED)
+                progress.stage("reference", f"PyTorch and its float64 oracle, {plan.effort}")
+                reference = reference_under_way.result()
+                progress.stage("verify", f"{len(reference.cases)} cases")
+                verdict = judge(reference, session)
+                return Outcome(facts, artifact, session.effective, reference, verdict)
+
+
+UNVERIFIED = Verdict("skipped", (), 0, ("--no-verify was given: nothing is known about its numbers",))
+
+
+def _reference(program: Program, plan: ReferencePlan) -> Reference:
+    from compiler.frontend.reference import compute
+
+    return compute(program, plan, _producer(program))
+
+
+def _producer(program: Program) -> str:
+    if program.source.format == "onnx":
+        return "plumbline's evaluator"
+    from importlib.metadata import version
+
+    return f"PyTorch {version('torch')}, eager"
+
+
+def capture(program: Program, plan: ReferencePlan) -> Captured:
+    """The graph as it enters the pipeline."""
+    from compiler.ir.verify import signature_of, verify
+
+    model = program.capture(HUB_OPSET)
+    verify(model)
+    return Captured(model, signature_of(model, plan.dims), program.source)
+
+
+def lower(
+    captured: Captured, backend: Backend, folder: Path, *, keep_provenance: bool
+) -> tuple[list[PassRecord], Path, dict[str, str]]:
+    """Passes, legalisation and the target's own passes; the result is a file for the backend to build from,
+    and words about where each of its nodes comes from."""
+    from compiler.ir.store import save
+    from compiler.passes import pipeline
+    from compiler.passes.legalize import Legalize
+
+    model = captured.model
+    records = pipeline.run(model)
+    target = [("legalize", Legalize(backend.legality, backend.name))]
+    target += [(type(instance).__name__, instance) for instance in backend.passes()]
+    records += pipeline.run_passes(model, target)
+    work = folder / ".graph"
+    work.mkdir()
+    words = _words(model)
+    save(model, work / GRAPH, keep_provenance=keep_provenance)
+    return records, work / GRAPH, words
+
+
+def judge(reference: Reference, session: Session) -> Verdict:
+    """Run every case and hold the answers against the reference."""
+    from compiler.validate.compare import compare
+
+    verdict = compare(reference.cases, [session(case.inputs) for case in reference.cases])
+    return replace(verdict, notes=reference.notes)
+
+
+def _words(model: ir.Model) -> dict[str, str]:
+    """Where each node comes from, for when a runtime's message names one."""
+    from compiler.ir.provenance import describe
+
+    return {node.name: describe(node) for node in model.graph if node.name}
+
+
+@contextmanager
+def _placed(words: Mapping[str, str]) -> Iterator[None]:
+    """An error that names one of our nodes says which line of the user's model it comes from."""
+    try:
+        yield
+    except CompileError as error:
+        if error.where is None and error.why:
+            named = [name for name in re.findall(r"[\w./:-]+", error.why) if name in words]
+            error.where = words[named[0]] if named else None
+        raise

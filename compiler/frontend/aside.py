@@ -1,0 +1,89 @@
+"""Run a function beside the main work, in a forked child that shares the weights' memory.
+
+Exporting keeps one core busy with Python; the reference answers can be had on the other one meanwhile. The child
+computes single-threaded, because an OpenMP pool does not survive a fork. Where there is no fork, or one core
+only, the function simply runs when its result is asked for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import sys
+import warnings
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from types import TracebackType
+from typing import Generic, Self, TypeVar
+
+from compiler.errors import CompileError, PlumblineError
+
+T = TypeVar("T")
+
+
+class Aside(Generic[T]):
+    """A value under way; leaving the context without asking for it ends the child."""
+
+    def __init__(self, work: Callable[[], T], *, fork: bool) -> None:
+        self._work = work
+        self._process: multiprocessing.process.BaseProcess | None = None
+        if fork and sys.platform == "linux" and (os.cpu_count() or 1) > 1:
+            context = multiprocessing.get_context("fork")
+            self._receiver, sender = context.Pipe(duplex=False)
+            self._process = context.Process(target=_child, args=(work, sender), daemon=True)
+            with warnings.catch_warnings():
+                # Python warns that other threads' locks are copied as they are; the child takes none of them.
+                warnings.simplefilter("ignore", DeprecationWarning)
+                self._process.start()
+            sender.close()
+
+    @property
+    def detached(self) -> bool:
+        """Whether the work runs on its own copy of everything it needs."""
+        return self._process is not None
+
+    def result(self) -> T:
+        if self._process is None:
+            return self._work()
+        try:
+            value: T | BaseException = self._receiver.recv()
+        except EOFError:
+            self._process.join()
+            raise CompileError(
+                "reference-crashed",
+                "PyTorch itself crashed while computing the reference outputs",
+                why=f"its process ended with exit code {self._process.exitcode}",
+                hint="--no-verify compiles without a reference; --effort normal computes it in this process",
+            ) from None
+        self._process.join()
+        if isinstance(value, BaseException):
+            raise value
+        return value
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._process is not None and self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+
+
+def _child(work: Callable[[], T], sender: Connection) -> None:
+    import torch
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when an interrupt ends us
+    torch.set_num_threads(1)
+    value: object
+    try:
+        value = work()
+    except PlumblineError as error:
+        value = error
+    except MemoryError:
+        value = CompileError("out-of-memory", "there is not enough memory to compute the reference outputs")
+    with contextlib.suppress(BrokenPipeError):
+        sender.send(value)

@@ -1,0 +1,43 @@
+"""What torch and its friends raise over a broken file, told in one voice."""
+
+from __future__ import annotations
+
+import io
+import logging
+import pickle
+import struct
+import warnings
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from compiler.errors import CompileError
+from compiler.frontend.user_code import first_lines
+
+# torch reports a broken file with whatever the broken part happened to trip over: its C++ readers raise
+# RuntimeError, its Python readers index into tables and convert numbers.
+_BROKEN = (
+    RuntimeError, ValueError, TypeError, LookupError, AttributeError, AssertionError, OSError, EOFError,
+    ImportError, MemoryError, pickle.UnpicklingError, struct.error, zipfile.BadZipFile, io.UnsupportedOperation,
+)  # fmt: skip
+
+
+@contextmanager
+def reading(path: Path, what: str, hint: str) -> Iterator[None]:
+    """Quietly read a file with somebody else's reader; what that raises becomes an `unreadable-model`."""
+    loggers = [logging.getLogger(name) for name in ("torch.export", "torch.export.pt2_archive._package")]
+    before = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except _BROKEN as error:
+        raise CompileError(
+            "unreadable-model", f"{path} cannot be read as {what}", why=first_lines(error), hint=hint
+        ) from error
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,84 @@
+"""Stable readable names for nested inputs and outputs: `cache.0.key`, `output_1`, `logits`."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch.utils import _pytree as pytree
+
+_Scalar = (bool, int, float, complex, str, bytes, torch.dtype, torch.device)
+
+
+def named_leaves(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every leaf that is not None, with its dotted path, in the order in which pytree flattens it."""
+    if value is None:
+        return
+    for name, child in _children(value):
+        yield from named_leaves(child, f"{prefix}.{name}" if prefix else name)
+    if _is_leaf(value):
+        yield prefix, value
+
+
+def output_leaves(value: Any) -> list[tuple[str, Any]]:
+    """Like `named_leaves`, for what forward returned: a bare tensor is `output`, a tuple `output_0`, ..."""
+    leaves = list(named_leaves(value))
+    if len(leaves) == 1 and leaves[0][0] in ("", "0"):
+        return [("output", leaves[0][1])]
+    return [(f"output_{name}" if name[:1].isdigit() else name or "output", leaf) for name, leaf in leaves]
+
+
+def tensor_outputs(value: Any) -> dict[str, torch.Tensor]:
+    return {name: leaf for name, leaf in output_leaves(value) if isinstance(leaf, torch.Tensor)}
+
+
+def nest(names: list[str]) -> dict[str, Any]:
+    """The inverse for inputs: dotted names as nested dicts and tuples whose leaves are the names themselves."""
+    tree: dict[str, Any] = {}
+    for name in names:
+        *path, last = name.split(".")
+        level = tree
+        for part in path:
+            level = level.setdefault(part, {})
+        level[last] = name
+    return {key: _as_tuples(child) for key, child in tree.items()}
+
+
+def _as_tuples(tree: Any) -> Any:
+    if not isinstance(tree, dict):
+        return tree
+    children = {key: _as_tuples(child) for key, child in tree.items()}
+    if all(key.isdigit() for key in children):
+        return tuple(children[key] for key in sorted(children, key=int))
+    return children
+
+
+def _is_leaf(value: Any) -> bool:
+    return (
+        isinstance(value, (torch.Tensor, *_Scalar))
+        or type(value) not in pytree.SUPPORTED_NODES
+        and not (isinstance(value, (Mapping, tuple, list)) or _is_record(value))
+    )
+
+
+def _is_record(value: Any) -> bool:
+    return dataclasses.is_dataclass(value) and not isinstance(value, type)
+
+
+def _children(value: Any) -> list[tuple[str, Any]]:
+    if isinstance(value, (torch.Tensor, *_Scalar)):
+        return []
+    if isinstance(value, Mapping):
+        return [(str(key), child) for key, child in value.items()]
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return list(zip(value._fields, value, strict=True))
+    if isinstance(value, (tuple, list)):
+        return [(str(index), child) for index, child in enumerate(value)]
+    if type(value) in pytree.SUPPORTED_NODES:
+        children, _ = pytree.SUPPORTED_NODES[type(value)].flatten_fn(value)
+        return [(str(index), child) for index, child in enumerate(children)]
+    if _is_record(value):
+        return [(field.name, getattr(value, field.name)) for field in dataclasses.fields(value)]
+    return []

@@ -1,0 +1,103 @@
+"""A model that comes as .onnx: it is its own graph, and our evaluator gives the reference answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import onnx_ir as ir
+
+from compiler.contracts import Array, Arrays, Dim, Source, TensorSpec
+from compiler.errors import CompileError, UsageError
+from compiler.frontend import graph_ranges
+from compiler.frontend.hostile.onnx import check_onnx
+from compiler.frontend.program import InputRange, Parameter
+from compiler.ir.evaluate import Evaluator
+from compiler.ir.verify import signature_of
+
+_UNBOUNDED = Dim("", 1, 16)  # what a symbolic dim of an .onnx file is checked at unless --input says otherwise
+
+
+class OnnxProgram:
+    def __init__(self, source: Source) -> None:
+        path = Path(source.path)
+        check_onnx(path)
+        self._model = ir.load(path)
+        self._source = replace(source, route="onnx", facts={"opsets": dict(self._model.opset_imports)})
+        self._evaluators: dict[bool, Evaluator] = {}
+        self._specs = tuple(_ranged(spec) for spec in signature_of(self._model).inputs)
+        _refuse_training(self._model)
+
+    @property
+    def source(self) -> Source:
+        return self._source
+
+    def parameters(self) -> tuple[Parameter, ...]:
+        return tuple(Parameter(str(spec), required=True) for spec in self._specs)
+
+    def declared(self) -> tuple[TensorSpec, ...]:
+        return self._specs
+
+    def examples(self) -> Arrays:
+        return {}
+
+    def trace(self, specs: tuple[TensorSpec, ...], example: Arrays, constants: Mapping[str, Any]) -> None:
+        if constants:
+            raise UsageError("unknown-input", f"an .onnx model has no scalar '{next(iter(constants))}'")
+        for want, have in zip(specs, self._specs, strict=True):
+            fits = len(want.dims) == len(have.dims) and want.dtype == have.dtype
+            fixed = zip(want.dims, have.dims, strict=False)
+            if not fits or any(isinstance(dim, int) and dim != asked for asked, dim in fixed):
+                raise UsageError("input-mismatch", f"'{want}' does not fit the model's '{have}'")
+        by_name = {spec.name: spec for spec in specs}
+        for value in self._model.graph.inputs:
+            if value.name in by_name:
+                dims = by_name[value.name].dims
+                value.shape = ir.Shape([dim if isinstance(dim, int) else _symbol(dim) for dim in dims])
+        self._specs = specs
+
+    def ranges(self) -> Mapping[str, InputRange]:
+        return graph_ranges.of_onnx(self._model)
+
+    def run(self, inputs: Arrays, *, precise: bool) -> dict[str, Array]:
+        if precise not in self._evaluators:
+            self._evaluators[precise] = Evaluator(self._model, precise=precise)
+        return self._evaluators[precise](inputs)
+
+    def capture(self, opset: int) -> ir.Model:
+        """A clone: the passes change it, while the reference is computed from the graph as it came."""
+        return self._model.clone()
+
+
+def _symbol(dim: Dim | str) -> ir.SymbolicDim:
+    return ir.SymbolicDim(dim.name if isinstance(dim, Dim) else dim)
+
+
+def _ranged(spec: TensorSpec) -> TensorSpec:
+    """A symbolic dim gets a range; one without a name is called after its input and axis."""
+
+    def extent(axis: int, dim: Any) -> Any:
+        if not isinstance(dim, str):
+            return dim
+        name = dim if dim.isidentifier() else f"{spec.name}_{axis}"
+        return replace(_UNBOUNDED, name=name)
+
+    return replace(spec, dims=tuple(extent(axis, dim) for axis, dim in enumerate(spec.dims)))
+
+
+def _refuse_training(model: ir.Model) -> None:
+    for node in ir.traversal.RecursiveGraphIterator(model.graph):
+        mode = node.attributes.get_int("training_mode", 0)
+        if node.op_type == "Dropout" and len(node.inputs) > 2 and node.inputs[2] is not None:
+            flag = node.inputs[2].const_value
+            mode = 1 if flag is not None and bool(flag.numpy()) else mode
+        if mode:
+            raise CompileError(
+                "training-mode",
+                "the graph still trains",
+                where=f"{node.op_type} {node.name}",
+                why="it runs in training mode",
+                hint="export the model after model.eval()",
+            )

@@ -1,0 +1,85 @@
+"""Which inputs a program is captured and checked with: what the file says, what the user says, what is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from compiler.contracts import Arrays, TensorSpec
+from compiler.errors import UsageError
+from compiler.frontend.examples import check_inputs, example_inputs, specs_of
+from compiler.frontend.program import Program
+from compiler.frontend.reference import ReferencePlan
+from compiler.frontend.specs import EXAMPLE, InputSpecs, parse
+
+
+def trace(
+    program: Program, texts: Sequence[str], data: Arrays | None, *, seed: int, effort: str
+) -> ReferencePlan:
+    """Settle the input specs, trace the program with them, and plan the reference cases."""
+    given = parse(texts)
+    specs = settle(program, given, data)
+    program.trace(specs, example_inputs(specs), given.constants)
+    cases: dict[str, Arrays] = {}
+    if data is not None:
+        check_inputs(data, specs)
+        cases["given inputs"] = data
+    elif _fits(program.examples(), specs):
+        cases["the file's own inputs"] = program.examples()
+    return ReferencePlan(specs, program.ranges(), cases, seed, effort)
+
+
+def settle(program: Program, given: InputSpecs, data: Arrays | None) -> tuple[TensorSpec, ...]:
+    """The user's --input first, then --inputs data, then what the file declares, then its example inputs."""
+    asked = {spec.name: spec for spec in given.tensors}
+    arrays = data if data is not None else program.examples()
+    known = {spec.name: spec for spec in (*specs_of(arrays), *program.declared())}
+    specs = {**_narrow(known, asked, given.constants), **asked}
+    ordered = [*(name for name in known if name in specs), *(name for name in specs if name not in known)]
+    if not ordered and not given.constants:
+        raise _no_inputs(program)
+    if missing := [spec for spec in program.declared() if spec.name not in specs and program.source.format in _CLOSED]:
+        raise UsageError("input-mismatch", f"the input '{missing[0]}' is missing")
+    return tuple(specs[name] for name in ordered)
+
+
+# Formats whose inputs are all needed; a module's forward may have optional ones.
+_CLOSED = ("pt2", "onnx", "live ExportedProgram")
+
+
+def _narrow(
+    known: Mapping[str, TensorSpec], asked: Mapping[str, TensorSpec], constants: Mapping[str, Any]
+) -> dict[str, TensorSpec]:
+    """What the file knows, less what the user fixed as a scalar; a dim the user ranged holds for every input."""
+    dims = {dim.name: dim for spec in asked.values() for dim in spec.dynamic}
+    return {
+        name: TensorSpec(
+            spec.name, spec.dtype, tuple(dims.get(getattr(dim, "name", ""), dim) for dim in spec.dims)
+        )
+        for name, spec in known.items()
+        if name not in constants
+    }
+
+
+def _fits(examples: Arrays, specs: Sequence[TensorSpec]) -> bool:
+    if not examples:
+        return False
+    try:
+        check_inputs(examples, specs)
+    except UsageError:
+        return False  # the user asked for other shapes than the file's example has
+    return True
+
+
+def _no_inputs(program: Program) -> UsageError:
+    takes = program.parameters()
+    required = [parameter for parameter in takes if parameter.required] or list(takes)
+    name = required[0].name if required else "x"
+    options = " ".join(f"--input '{parameter.name}:DTYPE[DIMS]'" for parameter in required) or f"--input '{EXAMPLE}'"
+    return UsageError(
+        "inputs-unknown",
+        "the file does not say what its inputs look like",
+        why=f"forward takes {', '.join(map(str, takes)) or 'nothing that could be read off'}",
+        hint=f"add {options}, as in --input '{EXAMPLE.replace('x:', name + ':', 1)}'; or --inputs data.npz",
+    )

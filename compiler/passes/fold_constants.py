@@ -1,0 +1,55 @@
+"""f(constants) = a constant, as long as it does not make the model grow.
+
+onnxscript's folder does the work. Which nodes it may fold is decided here: a result may be larger than what it
+replaces only up to a limit per node and a limit in total, and what is random or not standard stays.
+"""
+
+from __future__ import annotations
+
+import math
+
+import onnx_ir as ir
+from onnxscript.optimizer import fold_constants
+
+from compiler.passes.declined import Declining
+
+NODE_GROWTH = 256 * 1024  # bytes that one folded node may add
+TOTAL_GROWTH = 4 * 2**20  # bytes that all folded nodes together may add
+LARGE_INPUT = 16 * 1024  # elements; work on weights above this is left to passes that know what they do
+
+# Small by themselves, large by what they stand for: folding one writes out what a single number says.
+_KEPT = {"ConstantOfShape", "RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli"}
+
+
+class FoldConstants(Declining, ir.passes.InPlacePass):
+    """Evaluates nodes whose inputs are all constant."""
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        self._left = TOTAL_GROWTH
+        result = fold_constants(
+            model, input_size_limit=LARGE_INPUT, output_size_limit=NODE_GROWTH, should_fold=self._may_fold
+        )
+        return ir.passes.PassResult(model, bool(result.modified))
+
+    def _may_fold(self, node: ir.Node) -> bool | None:
+        """None leaves the choice to the folder's own rules; False forbids."""
+        if node.op_type in _KEPT or node.domain not in ("", "ai.onnx"):
+            return False
+        growth = sum(_bytes(value) for value in node.outputs) - sum(_freed(value) for value in node.inputs if value)
+        if growth > NODE_GROWTH or growth > self._left:
+            self.decline(node, f"folding it would add {growth} bytes")
+            return False
+        self._left -= max(growth, 0)
+        return None
+
+
+def _bytes(value: ir.Value) -> float:
+    """The size of a result; unknown counts as nothing, and the folder's own limit on elements still holds."""
+    if value.shape is None or value.dtype is None:
+        return 0
+    sizes = [dim for dim in value.shape if isinstance(dim, int)]
+    return math.prod(sizes) * value.dtype.itemsize if len(sizes) == len(value.shape) else 0
+
+
+def _freed(value: ir.Value) -> float:
+    return value.const_value.nbytes if value.const_value is not None and len(value.uses()) == 1 else 0

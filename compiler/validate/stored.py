@@ -1,0 +1,134 @@
+"""The reference cases as they lie in a bundle: in full while they are small, thinned out when they are not.
+
+Inputs that were drawn can be drawn again, so a large case keeps a hash of them and a sample of the answers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from compiler.contracts import Array, Arrays, Case, dtype_name
+from compiler.errors import CompileError
+
+LIMIT = 16 * 2**20  # bytes of arrays that a bundle keeps in full
+SAMPLE = 4096  # elements of an output that a thinned case keeps
+
+_INDEX = "cases.json"
+
+Redraw = Callable[[Mapping[str, int], int], Arrays]
+
+
+@dataclass(frozen=True)
+class StoredCase:
+    """A case read back. Of a thinned one, only the elements at `positions` are known."""
+
+    case: Case
+    shapes: Mapping[str, tuple[int, ...]]
+    positions: Mapping[str, npt.NDArray[np.int64]]
+
+    def thin(self, answer: Arrays) -> dict[str, Array]:
+        """An answer reduced to what this case knows about; a wrong shape stays wrong."""
+        return {
+            name: array.reshape(-1)[self.positions[name]]
+            if name in self.positions and array.shape == self.shapes[name]
+            else array
+            for name, array in answer.items()
+        }
+
+
+def write(cases: Sequence[Case], folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    left = LIMIT
+    index = []
+    for number, case in enumerate(cases):
+        size = sum(array.nbytes for part in (case.inputs, case.outputs, case.oracle) for array in part.values())
+        full = size <= left
+        left -= size if full else 0
+        index.append(_write_one(case, folder / f"case-{number}.npz", number, full=full))
+    (folder / _INDEX).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+
+
+def _write_one(case: Case, file: Path, number: int, *, full: bool) -> dict[str, Any]:
+    arrays: dict[str, Array] = {}
+    keep_inputs = full or case.draw is None
+    if keep_inputs:
+        arrays |= {f"input/{name}": array for name, array in case.inputs.items()}
+    for name, array in case.outputs.items():
+        chosen = slice(None) if full else _positions(array.size, number)
+        shape = array.shape if full else (-1,)
+        arrays[f"output/{name}"] = array.reshape(-1)[chosen].reshape(shape)
+        arrays[f"oracle/{name}"] = case.oracle[name].reshape(-1)[chosen].reshape(shape)
+    np.savez(file, **{name: _plain(array) for name, array in arrays.items()})  # type: ignore[arg-type]
+    return {
+        "name": case.name,
+        "sizes": dict(case.sizes),
+        "draw": case.draw,
+        "file": file.name,
+        "thinned": not full,
+        "input_sha256": _hash(case.inputs),
+        "shapes": {name: list(array.shape) for name, array in case.outputs.items()},
+        "dtypes": {name: dtype_name(array.dtype) for name, array in arrays.items()},
+    }
+
+
+def read(folder: Path, redraw: Redraw) -> list[StoredCase]:
+    entries = json.loads((folder / _INDEX).read_text(encoding="utf-8"))
+    return [_read_one(folder, entry, number, redraw) for number, entry in enumerate(entries)]
+
+
+def _read_one(folder: Path, entry: Mapping[str, Any], number: int, redraw: Redraw) -> StoredCase:
+    with np.load(folder / entry["file"], allow_pickle=False) as data:
+        arrays = {name: _typed(data[name], dtype) for name, dtype in entry["dtypes"].items()}
+    parts = {
+        part: {name.partition("/")[2]: array for name, array in arrays.items() if name.startswith(part + "/")}
+        for part in ("input", "output", "oracle")
+    }
+    inputs: Arrays = parts["input"] or (redraw(entry["sizes"], entry["draw"]) if entry["draw"] is not None else {})
+    if _hash(inputs) != entry["input_sha256"]:
+        raise CompileError(
+            "reference-lost",
+            f"the inputs of the case '{entry['name']}' cannot be drawn again",
+            why="another version of numpy or plumbline draws other numbers from the same seed",
+            hint="compile the model again, or verify with the versions that the manifest names",
+        )
+    shapes = {name: tuple(shape) for name, shape in entry["shapes"].items()}
+    positions = {}
+    if entry["thinned"]:
+        positions = {name: _positions(int(np.prod(shape)), number) for name, shape in shapes.items()}
+    case = Case(entry["name"], entry["sizes"], inputs, parts["output"], parts["oracle"], entry["draw"])
+    return StoredCase(case, shapes, positions)
+
+
+def _positions(size: int, number: int) -> npt.NDArray[np.int64]:
+    if size <= SAMPLE:
+        return np.arange(size)
+    return np.sort(np.random.default_rng(number).choice(size, SAMPLE, replace=False))
+
+
+def _hash(inputs: Arrays) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(inputs):
+        digest.update(f"{name}:{dtype_name(inputs[name].dtype)}:{inputs[name].shape}".encode())
+        digest.update(np.ascontiguousarray(inputs[name]).tobytes())
+    return digest.hexdigest()
+
+
+def _plain(array: Array) -> Array:
+    """numpy's format does not know bfloat16; its bits travel as uint16."""
+    return array.view(np.uint16) if dtype_name(array.dtype) == "bfloat16" else array
+
+
+def _typed(array: Array, dtype: str) -> Array:
+    if dtype != "bfloat16":
+        return array
+    import ml_dtypes
+
+    return array.view(ml_dtypes.bfloat16)
