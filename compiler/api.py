@@ -16,7 +16,7 @@ from compiler import bundle as bundles
 from compiler import driver, record
 from compiler.contracts import Arrays, Progress, Session, SilentProgress, TensorSpec, Verdict
 from compiler.driver import Job, Outcome
-from compiler.errors import CompileError, UsageError
+from compiler.errors import CompileError, UsageError, did_you_mean
 from compiler.frontend.program import InputRange, Request
 from compiler.frontend.reference import EFFORTS, ReferencePlan
 from compiler.report import document
@@ -66,9 +66,7 @@ def compile(
 
     A bundle whose numbers differ is kept apart as `<bundle>.rejected`, and `Result.passed` is False.
     """
-    if effort not in EFFORTS:
-        raise UsageError("bad-option", f"there is no effort '{effort}'", hint=f"one of {', '.join(EFFORTS)}")
-    backends.get(target)  # an unknown target is told before anything is loaded
+    check_choices(target, effort)
     from compiler.frontend.open import output_name
 
     specs, data = _inputs(model, inputs)
@@ -76,6 +74,14 @@ def compile(
     request = Request(model, factory, trust)
     job = Job(request, target, place, specs, data, dict(options or {}), seed, effort, verify, keep_provenance)
     return run(job, timeout=timeout, memory_limit=memory_limit, progress=progress or SilentProgress())
+
+
+def check_choices(target: str, effort: str) -> None:
+    """What is mistyped is told before anything is loaded."""
+    backends.get(target)
+    if effort not in EFFORTS:
+        hint = did_you_mean(effort, EFFORTS) or f"one of {', '.join(EFFORTS)}"
+        raise UsageError("bad-option", f"there is no effort '{effort}'", hint=hint)
 
 
 def run(job: Job, *, timeout: float, memory_limit: int | None, progress: Progress) -> Result:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import ml_dtypes
 import numpy as np
 import torch
 
-from compiler.contracts import Array
+from compiler.contracts import Array, TensorSpec
 
 TORCH_DTYPES: dict[str, torch.dtype] = {
     name: getattr(torch, name)
@@ -37,3 +38,10 @@ def to_torch(array: Any) -> torch.Tensor:
     if array.dtype == ml_dtypes.bfloat16:
         return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
     return torch.from_numpy(array)
+
+
+def tensor_specs(tensors: Mapping[str, torch.Tensor]) -> tuple[TensorSpec, ...]:
+    """What a set of tensors says about the inputs: fixed shapes."""
+    return tuple(
+        TensorSpec(name, torch_dtype_name(tensor.dtype), tuple(tensor.shape)) for name, tensor in tensors.items()
+    )

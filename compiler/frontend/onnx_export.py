@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import logging
+import copy
+import dataclasses
 import tempfile
 import traceback
-import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import onnx_ir as ir
 import torch
+from onnx_ir.passes.common import OutputFixPass
 from torch.export import ExportedProgram
+from torch.utils import _pytree as pytree
 
 from compiler.contracts import Dim, TensorSpec
 from compiler.errors import CompileError
+from compiler.frontend.quiet import quiet
 from compiler.frontend.user_code import first_lines, is_user_file, show_frame
 
 # The TorchScript exporter stops at this opset; nothing above it is emitted for a ScriptModule.
@@ -25,7 +27,7 @@ SCRIPT_OPSET = 20
 
 def from_exported(exported: ExportedProgram, opset: int, *, retry: Callable[[], ExportedProgram | None]) -> ir.Model:
     """The dynamo exporter, unoptimized: every later change is one of our passes. `retry` offers another program."""
-    with _quiet():
+    with quiet():
         try:
             return _export(exported, opset)
         except torch.onnx.OnnxExporterError as error:
@@ -38,25 +40,44 @@ def from_exported(exported: ExportedProgram, opset: int, *, retry: Callable[[], 
 
 
 def _export(exported: ExportedProgram, opset: int) -> ir.Model:
-    _drop_constant_outputs(exported)
-    program = torch.onnx.export(exported, dynamo=True, opset_version=opset, optimize=False, verbose=False)
+    program = torch.onnx.export(
+        _without_constant_outputs(exported), dynamo=True, opset_version=opset, optimize=False, verbose=False
+    )
     assert program is not None
+    # A tensor that is returned as it came in, or twice, gets an Identity of its own.
+    OutputFixPass()(program.model)
     return program.model
 
 
-def _drop_constant_outputs(exported: ExportedProgram) -> None:
-    """A Python number among the outputs is no tensor; the exporter stumbles over it."""
-    specs = exported.graph_signature.output_specs
-    output = exported.graph.output_node()
-    kept = [
-        (value, spec)
-        for value, spec in zip(output.args[0], specs, strict=True)  # type: ignore[arg-type]
-        if isinstance(value, torch.fx.Node)
-    ]
-    if len(kept) == len(specs):
-        return
-    output.args = (tuple(value for value, _ in kept),)
-    exported.graph_signature.output_specs[:] = [spec for _, spec in kept]
+def _without_constant_outputs(exported: ExportedProgram) -> ExportedProgram:
+    """A Python number among the outputs is no tensor; the exporter stumbles over it. The original is not touched."""
+    if all(isinstance(value, torch.fx.Node) for value in _returned(exported.graph)):
+        return exported
+    module = copy.deepcopy(exported.graph_module)
+    pairs = zip(_returned(module.graph), exported.graph_signature.output_specs, strict=True)
+    kept = [(value, spec) for value, spec in pairs if isinstance(value, torch.fx.Node)]
+    module.graph.output_node().args = (tuple(value for value, _ in kept),)
+    flat = pytree.tree_structure(tuple(range(len(kept))))
+    calls = copy.deepcopy(exported.module_call_graph)
+    assert calls[0].signature is not None
+    calls[0].signature.out_spec = flat
+    signature = dataclasses.replace(exported.graph_signature, output_specs=[spec for _, spec in kept])
+    return ExportedProgram(
+        root=module,
+        graph=module.graph,
+        graph_signature=signature,
+        state_dict=exported.state_dict,
+        range_constraints=exported.range_constraints,
+        module_call_graph=calls,
+        example_inputs=exported.example_inputs,
+        constants=exported.constants,
+        verifiers=exported.verifiers,
+    )
+
+
+def _returned(graph: torch.fx.Graph) -> Sequence[Any]:
+    values: Any = graph.output_node().args[0]
+    return list(values)
 
 
 def from_script(
@@ -68,7 +89,7 @@ def from_script(
 ) -> ir.Model:
     """The TorchScript exporter: it keeps loops and data-dependent branches."""
     axes = {spec.name: {axis: dim.name for axis, dim in enumerate(spec.dims) if isinstance(dim, Dim)} for spec in specs}
-    with tempfile.TemporaryDirectory() as folder, _quiet():
+    with tempfile.TemporaryDirectory() as folder, quiet():
         file = Path(folder) / "script.onnx"
         try:
             torch.onnx.export(
@@ -109,12 +130,10 @@ def name_inputs(model: ir.Model, names: Sequence[str]) -> None:
     _rename(list(model.graph.inputs), list(names), "inputs")
 
 
-def name_outputs(model: ir.Model, names: Sequence[str | None]) -> None:
-    """Give the outputs their names; a tensor that is returned as it came in, or twice, gets an Identity."""
-    ir.passes.common.OutputFixPass()(model)
-    wanted = [name for name in names if name is not None]
+def name_outputs(model: ir.Model, names: Sequence[str]) -> None:
+    """An output that would share an input's name is called `name_out`."""
     taken = {value.name for value in model.graph.inputs}
-    _rename(list(model.graph.outputs), [f"{name}_out" if name in taken else name for name in wanted], "outputs")
+    _rename(list(model.graph.outputs), [f"{name}_out" if name in taken else name for name in names], "outputs")
 
 
 def _rename(values: list[ir.Value], names: list[str], what: str) -> None:
@@ -168,17 +187,3 @@ def line_of(node: torch.fx.Node) -> str | None:
     lines = [line.strip() for line in trace.splitlines() if line.strip().startswith('File "')]
     mine = [line for line in lines if is_user_file(line.split('"')[1])]
     return mine[-1].removeprefix("File ").replace('"', "").replace(", line ", ":") if mine else None
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """torch's exporter warns about packages that are not there and names that it did not use."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)

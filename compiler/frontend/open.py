@@ -69,11 +69,19 @@ def _torchscript(request: Request) -> Program:
 
 def _traced_specs(names: list[str], traced: list[Any]) -> tuple[TensorSpec, ...]:
     """What a trace tells of its inputs: their types and shapes, nested ones under dotted names."""
+    import torch
+    from torch.utils import _pytree as pytree
+
+    from compiler.frontend.arrays import TORCH_DTYPES, tensor_specs
     from compiler.frontend.loaders.torchscript import TracedInput
     from compiler.frontend.naming import named_leaves
 
-    leaves = list(named_leaves(dict(zip(names, traced, strict=False))))
-    return tuple(TensorSpec(name, leaf.dtype, leaf.shape) for name, leaf in leaves if isinstance(leaf, TracedInput))
+    def stand_in(leaf: Any) -> Any:
+        known = isinstance(leaf, TracedInput)
+        return torch.empty(leaf.shape, dtype=TORCH_DTYPES[leaf.dtype], device="meta") if known else leaf
+
+    nested = pytree.tree_map(stand_in, dict(zip(names, traced, strict=False)))
+    return tensor_specs({name: leaf for name, leaf in named_leaves(nested) if isinstance(leaf, torch.Tensor)})
 
 
 def _weights(request: Request) -> Program:
@@ -207,10 +215,11 @@ def _live(request: Request) -> Program:
 
 def _source(request: Request, found: Format, **facts: Any) -> Source:
     name = os.fspath(request.model)
-    return Source(path=name, format=found.value, sha256=_digest(_files(name, found)), facts=facts)
+    return Source(path=name, format=found.value, sha256=_digest(source_files(name, found)), facts=facts)
 
 
-def _files(name: str, found: Format) -> list[Path]:
+def source_files(name: str, found: Format) -> list[Path]:
+    """Every file that the model is read from."""
     if found is Format.FACTORY:
         file = Path(name.rpartition(":")[0])
         return [file] if file.is_file() else []

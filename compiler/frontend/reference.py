@@ -47,13 +47,13 @@ def compute(program: Program, wanted: ReferencePlan, producer: str) -> Reference
     ]
     # Fixed shapes give one case only; a second draw makes the pooled unit of error less of an accident.
     draws = max(_DRAWS[wanted.effort], 1 if wanted.dims or cases else 2)
-    slowest = 0.0
+    pace = float("inf")  # seconds per unit of volume; the first case also pays for warming up
     for sizes in _low_and_middle(wanted.dims):
         for number in range(draws):
             started = time.perf_counter()
             cases.append(_drawn(program, wanted, sizes, number))
-            slowest = max(slowest, (time.perf_counter() - started) / max(plan.volume(sizes), 1))
-    for sizes in _high(wanted, slowest, notes):
+            pace = min(pace, (time.perf_counter() - started) / plan.volume(sizes))
+    for sizes in _high(wanted, pace, notes):
         cases.append(_drawn(program, wanted, sizes, 0))
     return Reference(tuple(cases), producer, wanted.seed, tuple(notes))
 
@@ -70,11 +70,11 @@ def _low_and_middle(dims: Mapping[str, Dim]) -> Iterator[plan.Sizes]:
         yield low
 
 
-def _high(wanted: ReferencePlan, seconds_per_volume: float, notes: list[str]) -> Iterator[plan.Sizes]:
+def _high(wanted: ReferencePlan, pace: float, notes: list[str]) -> Iterator[plan.Sizes]:
     if not wanted.dims:
         return
     high = plan.ends(wanted.dims, "hi")
-    expected = seconds_per_volume * plan.volume(high)
+    expected = pace * plan.volume(high)
     if expected <= _CORNER_BUDGET[wanted.effort] or len(wanted.dims) == 1:
         yield high
         return

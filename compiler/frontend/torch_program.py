@@ -19,6 +19,7 @@ from compiler.frontend.arrays import to_numpy, to_torch, torch_dtype_name
 from compiler.frontend.naming import named_leaves, nest, output_leaves, tensor_outputs
 from compiler.frontend.oracle import float64_oracle
 from compiler.frontend.program import InputRange, Parameter
+from compiler.frontend.quiet import quiet
 from compiler.frontend.specialization import specialized, watch_shapes
 from compiler.frontend.user_code import first_lines, user_code
 
@@ -185,7 +186,7 @@ class TorchProgram:
         dynamic: Any = {**dict(zip(_positional(module, dynamic_args), dynamic_args, strict=False)), **dynamic_kwargs}
         if dynamic_args and not kwargs:
             dynamic = dynamic_args
-        with torch.no_grad(), watch_shapes() as watch:
+        with torch.no_grad(), quiet(), watch_shapes() as watch:
             try:
                 return torch.export.export(
                     module, args, kwargs, dynamic_shapes=dynamic if any(shapes.values()) else None, strict=False
@@ -210,10 +211,10 @@ class TorchProgram:
         assert self._call is not None
         args, _ = self._call.bind(tensors)
         try:
-            with torch.no_grad():
+            with torch.no_grad(), quiet():
                 converted = TS2EPConverter(self._module, args).convert()
-                if any(spec.dynamic for spec in specs):
-                    converted = self._export(converted.module(check_guards=False), self._call, specs, tensors)
+                # The converter decides by itself which dims are dynamic; what was asked for is decided here.
+                converted = self._export(converted.module(check_guards=False), self._call, specs, tensors)
         except (
             RuntimeError,
             ValueError,
@@ -265,9 +266,10 @@ class TorchProgram:
                 outputs = list(tensor_outputs(self._module(*args)))
             model = onnx_export.from_script(self._module, args, self._call.names, outputs, self._traced)
         else:
+            outputs = _output_names(self._exported)
             model = onnx_export.from_exported(self._exported, opset, retry=self._with_eager_attention)
             onnx_export.name_inputs(model, self._call.names)
-            onnx_export.name_outputs(model, _output_names(self._exported))
+            onnx_export.name_outputs(model, outputs)
         onnx_export.name_dims(model, self._traced)
         return model
 
@@ -389,15 +391,13 @@ def _within(asked: Extent | str, allowed: Extent | str) -> bool:
     return asked == allowed
 
 
-def _output_names(exported: ExportedProgram) -> list[str | None]:
-    """A name per flat output that is a tensor; None for constants, which the graph does not return."""
+def _output_names(exported: ExportedProgram) -> list[str]:
+    """A name per flat output that is a tensor; constants are not returned by the graph."""
     nodes = exported.graph_signature.user_outputs
     tree = exported.call_spec.out_spec
     assert tree is not None
-    names: dict[int, str] = {
-        index: name for name, index in output_leaves(pytree.tree_unflatten(list(range(len(nodes))), tree))
-    }
-    return [names.get(index) if isinstance(node, str) else None for index, node in enumerate(nodes)]
+    names = {index: name for name, index in output_leaves(pytree.tree_unflatten(list(range(len(nodes))), tree))}
+    return [names[index] for index, node in enumerate(nodes) if isinstance(node, str)]
 
 
 def _refuse_training(exported: ExportedProgram) -> None:

@@ -14,6 +14,8 @@ from types import TracebackType
 
 from compiler.errors import CompileError, PlumblineError
 
+_LONGEST = 400  # characters of somebody else's message
+
 _OURS = str(Path(__file__).resolve().parents[1])
 _LIBRARIES = ("/torch/", "/transformers/utils/", "/onnxscript/", "/onnx_ir/", "importlib", "/lib/python3")
 
@@ -63,4 +65,5 @@ def first_lines(error: BaseException, limit: int = 3) -> str:
     while root.__cause__ is not None:
         root = root.__cause__
     lines = [line.strip() for line in str(root).splitlines() if line.strip()][:limit]
-    return f"{type(root).__name__}: {' '.join(lines)}" if lines else type(root).__name__
+    text = f"{type(root).__name__}: {' '.join(lines)}" if lines else type(root).__name__
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"

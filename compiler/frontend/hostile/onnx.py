@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING
@@ -32,7 +31,7 @@ _BITS = {
 def check_onnx(path: Path) -> ModelProto:
     """The model as parsed, its external tensors checked but not read."""
     import onnx
-    from google.protobuf.message import DecodeError
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
     size = path.stat().st_size
     if size > MAX_MODEL:
@@ -214,7 +213,7 @@ def _inside(path: Path, name: str, location: str) -> Path:
             hint="copy that file, too",
         )
     # onnx-ir refuses these when it reads them: a second name could belong to another folder.
-    if os.stat(file).st_nlink > 1:
+    if file.stat().st_nlink > 1:
         raise CompileError(
             "unsafe-file",
             f"{path} is refused",

@@ -1,0 +1,79 @@
+"""`compile MODEL --target T`: the default command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from compiler.cli import console
+from compiler.cli.options import configured, for_target, limits, memory, speaking
+from compiler.errors import Exit, UsageError
+
+
+@click.command(epilog="Defaults may stand in [tool.plumbline] of pyproject.toml, or in plumbline.toml.")
+@click.argument("model")
+@click.option("--target", "-t", help="what to compile for; `compile targets` lists them")
+@click.option("--input", "-i", "input_specs", multiple=True, metavar="SPEC", help="name:dtype[dims], or name=VALUE")
+@click.option("--inputs", "data", metavar="FILE", help="real data to check with: .npz or .safetensors")
+@click.option("--model", "factory", metavar="FILE.PY:NAME", help="what builds the module for a file of weights")
+@click.option("--output", "-o", default="build", show_default=True, metavar="DIR", help="where the bundle goes")
+@click.option("--name", help="what the bundle is called (default: after the model)")
+@click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="an option of the runtime")
+@click.option("--effort", default="quick", show_default=True, help="how much is checked: quick, normal or thorough")
+@click.option("--seed", type=int, default=0, show_default=True, help="of the drawn inputs")
+@click.option("--no-verify", is_flag=True, help="build only; nothing is known about the numbers then")
+@click.option("--trust", is_flag=True, help="run code that comes with the model: pickles, auto_map")
+@click.option("--strip-provenance", is_flag=True, help="leave module paths and source lines out of the graph")
+@limits
+@speaking
+@click.pass_context
+def build(context: click.Context, **given: Any) -> int:
+    """Compile MODEL for one target, and hold the result against PyTorch.
+
+    MODEL is a .pt2, a TorchScript .pt, an .onnx, a Hugging Face folder, a file of weights together with --model,
+    or file.py:factory. What it is, is told by its content.
+
+    \b
+      compile resnet.pt2 --target onnxruntime
+      compile weights.pt --model mynet.py:build -t onnxruntime -i 'x:float32[batch=1..32,3,224,224]'
+      compile ./minilm/ -t onnxruntime -i 'input_ids:int64[batch=1..16,seq=8..256]' \\
+              -i 'attention_mask:int64[batch,seq]'
+    """
+    sources = {name: context.get_parameter_source(name).name.lower() for name in given}  # type: ignore[union-attr]
+    options = configured("build", given, sources)
+    if options["target"] is None:
+        raise UsageError("no-target", "no target was given", hint="--target onnxruntime; `compile targets` lists them")
+    return compile_one(options)
+
+
+def compile_one(options: dict[str, Any]) -> int:
+    from compiler import api
+    from compiler.frontend.examples import read_inputs
+    from compiler.frontend.open import output_name
+    from compiler.frontend.program import Request
+    from compiler.report import terminal
+
+    api.check_choices(options["target"], options["effort"])
+    model, target = options["model"], options["target"]
+    job = api.Job(
+        request=Request(model, options["factory"], options["trust"]),
+        target=target,
+        place=Path(options["output"]) / f"{output_name(model, options['name'])}.{target}",
+        inputs=tuple(options["input_specs"]),
+        data=read_inputs(Path(options["data"])) if options["data"] else None,
+        options=for_target(options["options"], target),
+        seed=options["seed"],
+        effort=options["effort"],
+        verify=not options["no_verify"],
+        keep_provenance=not options["strip_provenance"],
+    )
+    shown = console.progress(quiet=options["quiet"], as_json=options["as_json"])
+    result = api.run(job, timeout=options["timeout"], memory_limit=memory(options["memory_limit"]), progress=shown)
+    console.finish(shown)
+    if options["as_json"]:
+        console.show_json({"bundle": str(result.folder), **result.manifest})
+    else:
+        terminal.show_result(result.folder, result.manifest, quiet=options["quiet"])
+    return Exit.OK if result.passed else Exit.DIFFERS

@@ -1,0 +1,72 @@
+"""`compile inspect FILE_OR_BUNDLE`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from compiler.cli import console
+from compiler.cli.options import speaking
+from compiler.errors import Exit
+
+
+@click.command()
+@click.argument("path")
+@click.option("--model", "factory", metavar="FILE.PY:NAME", help="what builds the module for a file of weights")
+@click.option("--trust", is_flag=True, help="run code that comes with the model")
+@speaking
+def inspect(path: str, factory: str | None, trust: bool, **given: Any) -> int:
+    """What is in a model file, a Hugging Face folder or a bundle."""
+    from compiler.frontend.detect import Format
+    from compiler.frontend.open import format_of
+
+    found = format_of(path)
+    facts = _bundle(Path(path)) if found is Format.BUNDLE else _model(path, Format(found), factory, trust)
+    if given["as_json"]:
+        console.show_json(facts)
+    else:
+        _show(facts)
+    return Exit.OK
+
+
+def _bundle(folder: Path) -> dict[str, Any]:
+    from compiler import bundle as bundles
+    from compiler.errors import CompileError
+
+    bundle = bundles.read(folder)
+    try:
+        bundles.check(bundle)
+        whole = "every file is as it was sealed"
+    except CompileError as error:
+        whole = f"CHANGED: {error.why}"
+    return {"format": "bundle", "path": str(folder), "integrity": whole, "manifest": dict(bundle.manifest)}
+
+
+def _model(path: str, found: Any, factory: str | None, trust: bool) -> dict[str, Any]:
+    from compiler.frontend import describe
+    from compiler.frontend.program import Request
+
+    return describe.model(Request(path, factory, trust), found)
+
+
+def _show(facts: Mapping[str, Any]) -> None:
+    from compiler.report import words
+
+    if "manifest" in facts:
+        from compiler.report import document
+
+        click.echo(document.markdown(facts["path"], facts["manifest"]))
+        click.echo(f"Integrity: {facts['integrity']}")
+        return
+    for label, value in facts.items():
+        if label in ("inputs", "takes", "operators"):
+            click.echo(f"{label}:")
+            for line in value:
+                click.echo(f"  {line}")
+        elif label == "bytes":
+            click.echo(f"size: {words.size(value)}")
+        else:
+            click.echo(f"{label}: {value}")

@@ -1,0 +1,84 @@
+"""The result on a terminal, within 100 columns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from compiler.contracts import Probe, Ready
+from compiler.report import words
+
+
+def _console() -> Console:
+    console = Console(highlight=False, soft_wrap=False)
+    # Piped output is as wide as a page; a terminal keeps its own width up to that.
+    console.width = min(console.width, 100) if console.is_terminal else 100
+    return console
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def show_result(folder: Path, manifest: Mapping[str, Any], *, quiet: bool) -> None:
+    console = _console()
+    verdict = manifest["verdict"]
+    if not quiet:
+        _outputs(console, verdict)
+    style = {"passed": "green", "failed": "bold red"}.get(verdict["status"], "yellow")
+    console.print(Text(words.sentence(manifest), style=style))
+    files = manifest["artifact"]["files"]
+    size = sum((folder / name).stat().st_size for name in files)
+    console.print(Text(f"{folder}  ({', '.join(files)}; {words.size(size)})"))
+
+
+def show_verdict(bundle: str, verdict: Mapping[str, Any]) -> None:
+    console = _console()
+    _outputs(console, verdict)
+    if verdict["status"] == "passed":
+        console.print(Text(f"{bundle} still computes what the model computes: {verdict['cases']} cases.", style="green"))
+    else:
+        console.print(Text(f"{bundle} no longer computes what the model computes.", style="bold red"))
+
+
+def _outputs(console: Console, verdict: Mapping[str, Any]) -> None:
+    if not verdict["outputs"]:
+        return
+    table = _table("output", "verdict", "of its budget", "worst element", "got / want")
+    for output in verdict["outputs"]:
+        mark = Text("passed", style="green") if output["passed"] else Text("FAILED", style="bold red")
+        where = f"{output['why']} ({output['case']})" if output["case"] else output["why"]
+        table.add_row(
+            Text(output["output"]), mark, words.percent(output["used"]), Text(where), words.element(output["worst"])
+        )
+    console.print(table)
+    for note in verdict["notes"]:
+        console.print(Text(f"note: {note}", style="yellow"))
+
+
+def show_targets(probes: Mapping[str, Probe]) -> None:
+    console = _console()
+    table = _table("target", "build", "run", "version", "devices", "precisions")
+    for name, probe in probes.items():
+        if isinstance(probe, Ready):
+            runs = "yes" if probe.runs else "no"
+            table.add_row(name, "yes", runs, probe.version, ", ".join(probe.devices), ", ".join(probe.precisions))
+        else:
+            table.add_row(name, "no", "no", "", "", "")
+    console.print(table)
+    for name, probe in probes.items():
+        if isinstance(probe, Ready):
+            if probe.note:
+                console.print(Text(f"{name}: {probe.note}"))
+        else:
+            console.print(Text(f"{name}: {probe.reason}"))
+            console.print(Text(f"  try: {probe.remedy}"))
