@@ -10,6 +10,8 @@ class DLRM(nn.Module):
     def __init__(self, tables: int, rows: int, width: int, dense: int, bottom: list[int], top: list[int]) -> None:
         super().__init__()
         self.bags = nn.ModuleList(nn.EmbeddingBag(rows, width, mode="sum") for _ in range(tables))
+        for bag in self.bags:
+            nn.init.normal_(bag.weight, std=width**-0.5)
         self.bottom = _mlp([dense, *bottom, width])
         vectors = tables + 1
         self.top = _mlp([width + vectors * (vectors - 1) // 2, *top])
@@ -29,7 +31,9 @@ class DLRM(nn.Module):
 def _mlp(widths: list[int]) -> nn.Sequential:
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise(widths):
-        layers += [nn.Linear(inputs, outputs), nn.ReLU()]
+        linear = nn.Linear(inputs, outputs)
+        nn.init.kaiming_normal_(linear.weight, nonlinearity="relu")
+        layers += [linear, nn.ReLU()]
     return nn.Sequential(*layers)
 
 

@@ -40,7 +40,7 @@ _LEGACY_MAGIC = b"\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
 _KNOWN = (
     (0, b"GGUF", "a GGUF file, llama.cpp's own format", "start from the model it was converted from"),
     (0, b"\x89HDF\r\n\x1a\n", "an HDF5 file, as Keras writes them", "export the model to ONNX first"),
-    (0, b"\x93NUMPY", "a numpy array: data, not a model", "give it as --input data instead"),
+    (0, b"\x93NUMPY", "a numpy array: data, not a model", "give the model it is meant for"),
     (0, b"\x1f\x8b", "compressed with gzip", "unpack it first"),
     (0, b"\xfd7zXZ", "compressed with xz", "unpack it first"),
     (0, b"BZh", "compressed with bzip2", "unpack it first"),
@@ -92,7 +92,9 @@ def detect(path: str | Path) -> Format:
         ) from error
     except (OSError, ValueError) as error:
         # A name that is too long or holds a NUL, a file on a disk that fails.
-        raise UsageError("unreadable-file", f"{text!r} cannot be read", why=str(error)) from error
+        raise UsageError(
+            "unreadable-file", f"{text!r} cannot be read", why=str(error), hint="check the name, and the disk it is on"
+        ) from error
 
 
 def no_such_file(path: Path) -> UsageError:
@@ -161,7 +163,9 @@ def _detect_archive(path: Path) -> Format:
             with archive.zip.open(archive.members["data.pkl"]) as pickle:
                 return Format.PICKLED_MODULE if foreign_globals(_binary(pickle)) else Format.STATE_DICT
         if archive.members and all(member.endswith(".npy") for member in archive.members):
-            raise _not_a_model(path, "it is an npz of numpy arrays: data, not a model", "give it as --input data")
+            raise _not_a_model(
+                path, "it is an npz of numpy arrays: data, not a model", "give the model it is meant for"
+            )
         if "MAR-INF/MANIFEST.json" in archive or archive.root == "MAR-INF/":
             raise _not_a_model(path, "it is a TorchServe archive", "unzip it and give the model within")
         shown = ", ".join(list(archive.members)[:4]) or "nothing"
@@ -190,9 +194,7 @@ def _detect_pickle(path: Path, stream: BinaryIO) -> Format:
             "it is a pickle that torch did not write (joblib, or pickle.dump)",
             "load it where it was made and save it with torch.save or torch.export.save",
         )
-    # Protocol number and machine facts, then what was saved; every part is a pickle of its own.
-    foreign = [name for _ in range(3) for name in foreign_globals(stream)]
-    return Format.PICKLED_MODULE if foreign else Format.STATE_DICT
+    return Format.PICKLED_MODULE if pickled_globals(path) else Format.STATE_DICT
 
 
 def pickled_globals(path: Path) -> tuple[str, ...]:
@@ -200,9 +202,13 @@ def pickled_globals(path: Path) -> tuple[str, ...]:
     with path.open("rb") as stream:
         if stream.read(2) != b"PK":
             stream.seek(0)
+            # A magic number, the protocol, facts of the machine, and then what was saved.
             return tuple(dict.fromkeys(name for _ in range(4) for name in foreign_globals(stream)))
-    with open_archive(path) as archive, archive.zip.open(archive.members["data.pkl"]) as pickle:
-        return foreign_globals(_binary(pickle))
+    with open_archive(path) as archive:
+        if "data.pkl" not in archive:
+            raise damaged(path.name, "it has no data.pkl, as every file of torch.save does")
+        with archive.zip.open(archive.members["data.pkl"]) as pickle:
+            return foreign_globals(_binary(pickle))
 
 
 def _binary(stream: Any) -> BinaryIO:
@@ -305,7 +311,7 @@ def _varint(stream: BinaryIO) -> int | None:
 
 
 def _detect_directory(path: Path) -> Format:
-    manifest, config = _json(path / "manifest.json"), _json(path / "config.json")
+    manifest, config = read_json(path / "manifest.json"), read_json(path / "config.json")
     if "schema" in manifest:
         return Format.BUNDLE
     weights = weight_files(path)
@@ -336,7 +342,7 @@ def weight_files(folder: Path) -> list[Path]:
     return [file for pattern in WEIGHT_FILES for file in sorted(folder.glob(pattern)) if file.is_file()]
 
 
-def _json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:

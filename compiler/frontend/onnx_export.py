@@ -18,7 +18,8 @@ from torch.utils import _pytree as pytree
 
 from compiler.contracts import Dim, TensorSpec
 from compiler.errors import CompileError
-from compiler.frontend.quiet import quiet
+from compiler.quiet import quiet
+from compiler.frontend.recurrent import dynamic_recurrence
 from compiler.frontend.user_code import first_lines, is_user_file, show_frame
 
 # The TorchScript exporter stops at this opset; nothing above it is emitted for a ScriptModule.
@@ -40,9 +41,10 @@ def from_exported(exported: ExportedProgram, opset: int, *, retry: Callable[[], 
 
 
 def _export(exported: ExportedProgram, opset: int) -> ir.Model:
-    program = torch.onnx.export(
-        _without_constant_outputs(exported), dynamo=True, opset_version=opset, optimize=False, verbose=False
-    )
+    with dynamic_recurrence():
+        program = torch.onnx.export(
+            _without_constant_outputs(exported), dynamo=True, opset_version=opset, optimize=False, verbose=False
+        )
     assert program is not None
     # A tensor that is returned as it came in, or twice, gets an Identity of its own.
     OutputFixPass()(program.model)

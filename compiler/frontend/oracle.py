@@ -1,7 +1,8 @@
 """The yardstick: the same program with every float operation in float64.
 
-`module.double()` is not enough, because models cast to float32 inside. A dispatch mode sees every operation
-that PyTorch really runs and raises its operands, its dtype arguments and its results.
+`module.double()` is not enough, because models cast to float32 inside. So two of PyTorch's modes are used: one
+sees what the program calls and raises its operands before PyTorch checks that their types agree, the other sees
+what PyTorch really runs and raises dtype arguments and results as well.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
@@ -23,19 +25,54 @@ _RAISED = {
 }
 
 
-class RaiseToFloat64(TorchDispatchMode):
-    """Runs every operation in float64.
+class _Raiser:
+    """Raises values to float64.
 
     `state` are the tensors that the program may write to in place (buffers and inputs): each gets one float64
-    twin that lives as long as the mode, so that a write is seen by later reads. Weights are raised anew at every
+    twin that lives as long as the oracle, so that a write is seen by later reads. Weights are raised anew at every
     use, because a second copy of all of them may not fit into memory.
     """
 
+    def __init__(self, state: Iterable[torch.Tensor]) -> None:
+        self._twins = {id(tensor): (tensor, _raise_tensor(tensor)) for tensor in state}
+
+    def __call__(self, value: Any) -> Any:
+        if isinstance(value, torch.Tensor):
+            known = self._twins.get(id(value))
+            return known[1] if known else _raise_tensor(value)
+        if isinstance(value, torch.dtype):
+            return _RAISED.get(value, value)
+        return value
+
+
+def _raise_tensor(tensor: torch.Tensor) -> torch.Tensor:
+    wide = _RAISED.get(tensor.dtype)
+    return tensor if wide is None else tensor.to(wide)
+
+
+class _RaiseCalls(TorchFunctionMode):
+    """What the program calls. Several operators compare their operands' types before anything is dispatched."""
+
+    def __init__(self, raised: _Raiser) -> None:
+        super().__init__()
+        self._raised = raised
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func == torch.Tensor.dtype.__get__:  # type: ignore[attr-defined]
+            return self._raised(func(*args))
+        if getattr(func, "__name__", "") == "__get__":
+            return func(*args)  # shapes and the like: no reason to convert a weight
+        return func(*tree_map(self._raised, args), **tree_map(self._raised, kwargs or {}))
+
+
+class _RaiseOperations(TorchDispatchMode):
+    """What PyTorch runs."""
+
     supports_higher_order_operators = True
 
-    def __init__(self, state: Iterable[torch.Tensor] = ()) -> None:
+    def __init__(self, raised: _Raiser) -> None:
         super().__init__()
-        self._twins = {id(tensor): (tensor, _raise_tensor(tensor)) for tensor in state}
+        self._raised = raised
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         args, kwargs = tree_map(self._raised, args), tree_map(self._raised, kwargs or {})
@@ -56,30 +93,32 @@ class RaiseToFloat64(TorchDispatchMode):
                 carried = body(*carried, *extra)
         return carried
 
-    def _raised(self, value: Any) -> Any:
-        if isinstance(value, torch.Tensor):
-            known = self._twins.get(id(value))
-            return known[1] if known else _raise_tensor(value)
-        if isinstance(value, torch.dtype):
-            return _RAISED.get(value, value)
-        return value
-
-
-def _raise_tensor(tensor: torch.Tensor) -> torch.Tensor:
-    wide = _RAISED.get(tensor.dtype)
-    return tensor if wide is None else tensor.to(wide)
-
 
 @contextmanager
-def float64_oracle(state: Iterable[torch.Tensor]) -> Iterator[None]:
+def float64_oracle(module: torch.nn.Module, inputs: Iterable[torch.Tensor]) -> Iterator[None]:
     """Inside, PyTorch computes in float64 whatever the program says."""
+    raised = _Raiser([*inputs, *module.buffers()])
     default, onednn = torch.get_default_dtype(), torch.backends.mkldnn.enabled
     torch.set_default_dtype(torch.float64)
     # oneDNN's fused recurrent kernels refuse float64; without it PyTorch takes the plain ones.
     torch.backends.mkldnn.enabled = False  # type: ignore[assignment]
     try:
-        with torch.no_grad(), RaiseToFloat64(state):
+        with torch.no_grad(), _script_weights(module), _RaiseOperations(raised), _RaiseCalls(raised):
             yield
     finally:
         torch.set_default_dtype(default)
         torch.backends.mkldnn.enabled = onednn
+
+
+@contextmanager
+def _script_weights(module: torch.nn.Module) -> Iterator[None]:
+    """TorchScript makes its calls where no mode sees them, so its weights are raised for as long as it runs."""
+    weights = list(module.parameters()) if isinstance(module, torch.jit.ScriptModule) else []
+    kept = [weight.data for weight in weights]
+    try:
+        for weight in weights:
+            weight.data = _raise_tensor(weight.data)
+        yield
+    finally:
+        for weight, data in zip(weights, kept, strict=True):
+            weight.data = data

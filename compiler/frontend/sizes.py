@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from itertools import count
 
 from compiler.contracts import Dim, TensorSpec
 
@@ -32,23 +31,23 @@ def middle(dims: Mapping[str, Dim], taken: Iterable[int] = ()) -> Sizes:
 
 
 def _odd_middle(dim: Dim, taken: set[int]) -> int:
-    """A legal size away from both ends, of another parity or factor than they have, and not yet taken."""
+    """The best legal size: not 0 or 1 times the step, not taken, away from both ends, odd, and rather small.
+
+    Small, because a case costs in proportion to its size and proves as much.
+    """
     first, last = dim.lo // dim.step, dim.hi // dim.step
-    # Nearer to the low end: a case costs in proportion to its size and proves as much.
-    start = max(first + max((last - first) // 3, 1), 2)
-    around = (start + offset for distance in count() for offset in ((distance, -distance) if distance else (0,)))
-    fallback: int | None = None
-    for multiple in around:
-        if abs(multiple - start) > last - first + 2:
-            break
-        size = multiple * dim.step
-        if size not in dim or size < 2 or size in taken:
-            continue
-        if fallback is None:
-            fallback = size
-        if multiple % 2 == 1 and multiple not in (first, last):
-            return size
-    return fallback if fallback is not None else dim.hi
+    wanted = first + max((last - first) // 3, 1)
+
+    def badness(multiple: int) -> tuple[bool, bool, bool, bool, int]:
+        at_end = multiple in (first, last)
+        return multiple < 2, multiple * dim.step in taken, at_end, multiple % 2 == 0, abs(multiple - wanted)
+
+    near = range(max(first, wanted - _REACH), min(last, wanted + _REACH) + 1)
+    return min(near, key=badness) * dim.step
+
+
+# How far from the middle a better size is looked for; more dims than this are never distinct in practice.
+_REACH = 64
 
 
 def ends(dims: Mapping[str, Dim], end: str) -> Sizes:

@@ -19,7 +19,8 @@ from compiler.frontend.arrays import to_numpy, to_torch, torch_dtype_name
 from compiler.frontend.naming import named_leaves, nest, output_leaves, tensor_outputs
 from compiler.frontend.oracle import float64_oracle
 from compiler.frontend.program import InputRange, Parameter
-from compiler.frontend.quiet import quiet
+from compiler.quiet import quiet
+from compiler.frontend.recurrent import dynamic_recurrence
 from compiler.frontend.specialization import specialized, watch_shapes
 from compiler.frontend.user_code import first_lines, user_code
 
@@ -186,7 +187,7 @@ class TorchProgram:
         dynamic: Any = {**dict(zip(_positional(module, dynamic_args), dynamic_args, strict=False)), **dynamic_kwargs}
         if dynamic_args and not kwargs:
             dynamic = dynamic_args
-        with torch.no_grad(), quiet(), watch_shapes() as watch:
+        with torch.no_grad(), quiet(), dynamic_recurrence(), watch_shapes() as watch:
             try:
                 return torch.export.export(
                     module, args, kwargs, dynamic_shapes=dynamic if any(shapes.values()) else None, strict=False
@@ -245,8 +246,7 @@ class TorchProgram:
         tensors = {name: to_torch(inputs[name]) for name in self._call.names}
         with torch.no_grad(), user_code("model-raised", "the model itself fails on these inputs"):
             if precise:
-                state = [*tensors.values(), *self._module.buffers()]
-                with float64_oracle(state):
+                with float64_oracle(self._module, tensors.values()):
                     outputs = tensor_outputs(self._run(tensors))
             else:
                 outputs = tensor_outputs(self._run(tensors))
@@ -267,7 +267,8 @@ class TorchProgram:
             model = onnx_export.from_script(self._module, args, self._call.names, outputs, self._traced)
         else:
             outputs = _output_names(self._exported)
-            model = onnx_export.from_exported(self._exported, opset, retry=self._with_eager_attention)
+            # A clone, because the exporter leaves uses behind by nodes that it has dropped.
+            model = onnx_export.from_exported(self._exported, opset, retry=self._with_eager_attention).clone()
             onnx_export.name_inputs(model, self._call.names)
             onnx_export.name_outputs(model, outputs)
         onnx_export.name_dims(model, self._traced)

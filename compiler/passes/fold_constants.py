@@ -12,6 +12,7 @@ import onnx_ir as ir
 from onnxscript.optimizer import fold_constants
 
 from compiler.passes.declined import Declining
+from compiler.quiet import quiet
 
 NODE_GROWTH = 256 * 1024  # bytes that one folded node may add
 TOTAL_GROWTH = 4 * 2**20  # bytes that all folded nodes together may add
@@ -26,9 +27,11 @@ class FoldConstants(Declining, ir.passes.InPlacePass):
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         self._left = TOTAL_GROWTH
-        result = fold_constants(
-            model, input_size_limit=LARGE_INPUT, output_size_limit=NODE_GROWTH, should_fold=self._may_fold
-        )
+        with quiet():
+            result = fold_constants(
+                model, input_size_limit=LARGE_INPUT, output_size_limit=NODE_GROWTH, should_fold=self._may_fold
+            )
+        _forget_removed_users(model)
         return ir.passes.PassResult(model, bool(result.modified))
 
     def _may_fold(self, node: ir.Node) -> bool | None:
@@ -41,6 +44,16 @@ class FoldConstants(Declining, ir.passes.InPlacePass):
             return False
         self._left -= max(growth, 0)
         return None
+
+
+def _forget_removed_users(model: ir.Model) -> None:
+    """The folder drops nodes without taking them off their inputs; later passes would count them as users."""
+    for graph in model.graphs():
+        values = [*graph.inputs, *graph.initializers.values(), *(value for node in graph for value in node.outputs)]
+        for value in values:
+            for node, index in value.uses():
+                if node.graph is None:
+                    node.replace_input_with(index, None)
 
 
 def _bytes(value: ir.Value) -> float:

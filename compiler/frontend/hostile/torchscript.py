@@ -17,7 +17,18 @@ MAX_CODE = 64 * 1024 * 1024
 
 FILE_OPERATORS = frozenset({"save", "from_file", "load_tensor"})
 _NAMESPACES = frozenset(
-    {"aten", "prim", "prims", "quantized", "_quantized", "torchvision", "sparse", "mkldnn", "mkldnn_prepacked", "onednn"}
+    {
+        "aten",
+        "prim",
+        "prims",
+        "quantized",
+        "_quantized",
+        "torchvision",
+        "sparse",
+        "mkldnn",
+        "mkldnn_prepacked",
+        "onednn",
+    }
 )
 
 _TEXT = re.compile(r'"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'|#[^\n]*')

@@ -6,13 +6,13 @@ import io
 import logging
 import pickle
 import struct
-import warnings
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from compiler.errors import CompileError
+from compiler.frontend.quiet import quiet
 from compiler.frontend.user_code import first_lines
 
 # torch reports a broken file with whatever the broken part happened to trip over: its C++ readers raise
@@ -25,19 +25,18 @@ _BROKEN = (
 
 @contextmanager
 def reading(path: Path, what: str, hint: str) -> Iterator[None]:
-    """Quietly read a file with somebody else's reader; what that raises becomes an `unreadable-model`."""
-    loggers = [logging.getLogger(name) for name in ("torch.export", "torch.export.pt2_archive._package")]
-    before = [logger.level for logger in loggers]
+    """Read a file with somebody else's reader; what that raises becomes an `unreadable-model`."""
+    loggers = [logging.getLogger(name) for name in ("torch.export", "torch._export")]
+    levels = [logger.level for logger in loggers]
     try:
         for logger in loggers:
             logger.setLevel(logging.ERROR)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quiet():
             yield
     except _BROKEN as error:
         raise CompileError(
             "unreadable-model", f"{path} cannot be read as {what}", why=first_lines(error), hint=hint
         ) from error
     finally:
-        for logger, level in zip(loggers, before, strict=True):
+        for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)

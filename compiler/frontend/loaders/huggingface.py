@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compiler.errors import CompileError, UnavailableError
-from compiler.frontend.detect import weight_files
+from compiler.frontend.detect import pickled_globals, read_json, weight_files
 from compiler.frontend.hostile.safetensors import check_safetensors
 from compiler.frontend.loaders.failures import reading
 from compiler.frontend.loaders.settle import settled
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def load_huggingface(folder: str | Path, trust: bool) -> tuple[torch.nn.Module, dict[str, Any]]:
     """The model as its architecture names it, and what is worth recording about it."""
     folder = Path(folder)
-    config = json.loads((folder / "config.json").read_text("utf-8"))
+    config = read_json(folder / "config.json")
     _check_folder(folder, config, trust)
     try:
         import transformers
@@ -62,7 +62,7 @@ def _check_folder(folder: Path, config: Mapping[str, Any], trust: bool) -> None:
         raise CompileError(
             "untrusted-code",
             f"{folder} brings its own model code",
-            why=f"config.json has an auto_map: {listed(map(str, config['auto_map'].values()))}",
+            why=f"config.json has an auto_map: {config['auto_map']}",
             hint="--trust, if you trust its source",
         )
     if quantized := config.get("quantization_config"):
@@ -97,6 +97,13 @@ def _check_folder(folder: Path, config: Mapping[str, Any], trust: bool) -> None:
             check_safetensors(file)
         elif file.suffix == ".json":
             _check_index(folder, file)
+        elif foreign := pickled_globals(file):
+            raise CompileError(
+                "unsafe-file",
+                f"{file} is refused: it is a pickle that runs code when it is loaded",
+                why=f"it imports {listed(foreign)}",
+                hint="take the .safetensors version of this model",
+            )
 
 
 def _strings(config: Any) -> Iterator[tuple[str, str]]:
@@ -134,7 +141,7 @@ def _architecture(config: Mapping[str, Any], remote: bool) -> Any:
     names = config.get("architectures") or []
     name = names[0] if isinstance(names, list) and names and isinstance(names[0], str) else ""
     if remote:
-        by_class = {str(value).rpartition(".")[2]: key for key, value in config["auto_map"].items()}
+        by_class = {str(value).rpartition(".")[2]: key for key, value in dict(config["auto_map"]).items()}
         auto = by_class.get(name) or next(
             (key for key in config["auto_map"] if key.startswith("AutoModel")), "AutoModel"
         )

@@ -10,6 +10,7 @@ from compiler.errors import CompileError
 from compiler.frontend.detect import pickled_globals
 from compiler.frontend.loaders.settle import settled
 from compiler.frontend.loaders.statedict import WRAPPERS, StateDict, untrusted, unwrap
+from compiler.frontend.quiet import quiet
 from compiler.frontend.user_code import user_code
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def load_pickled(path: str | Path, trust: bool) -> torch.nn.Module | StateDict:
     import torch
 
     hint = "its classes must be importable: put their folder on PYTHONPATH, or give a file:factory and the state dict"
-    with user_code("unreadable-model", f"{path} cannot be unpickled", hint):
+    with user_code("unreadable-model", f"{path} cannot be unpickled", hint), quiet():
         value: Any = torch.load(path, map_location="cpu", weights_only=False)
     if isinstance(value, torch.jit.ScriptModule):
         raise CompileError("unreadable-model", f"{path} is a TorchScript archive", hint="save it with torch.jit.save")

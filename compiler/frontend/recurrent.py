@@ -1,0 +1,48 @@
+"""LSTM and GRU with a sequence length that stays dynamic.
+
+The exporter translates `aten.lstm` and `aten.gru` as they are, into one operator. But to learn the shapes of their
+results, torch.export runs them on fake tensors through a decomposition that loops over the time steps in Python,
+and so fixes the sequence length. While tracing, that decomposition is replaced by one that knows only the shapes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+from unittest import mock
+
+import torch
+from torch._C import DispatchKey
+
+_KEYS = (DispatchKey.CompositeImplicitAutograd, DispatchKey.Autograd)
+
+
+def _sequence(input: torch.Tensor, state: torch.Tensor, bidirectional: bool) -> torch.Tensor:
+    return input.new_empty(input.size(0), input.size(1), state.size(2) * (2 if bidirectional else 1))
+
+
+def _lstm(
+    input: torch.Tensor, hx: list[torch.Tensor], params: Any, has_biases: bool, num_layers: int, dropout: float,
+    train: bool, bidirectional: bool, batch_first: bool,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:  # fmt: skip
+    return _sequence(input, hx[0], bidirectional), torch.empty_like(hx[0]), torch.empty_like(hx[1])
+
+
+def _gru(
+    input: torch.Tensor, hx: torch.Tensor, params: Any, has_biases: bool, num_layers: int, dropout: float,
+    train: bool, bidirectional: bool, batch_first: bool,
+) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
+    return _sequence(input, hx, bidirectional), torch.empty_like(hx)
+
+
+@contextmanager
+def dynamic_recurrence() -> Iterator[None]:
+    """Inside, tracing an LSTM or GRU looks at shapes only."""
+    with ExitStack() as stack:
+        for operator, shapes in ((torch.ops.aten.lstm.input, _lstm), (torch.ops.aten.gru.input, _gru)):
+            stack.enter_context(mock.patch.dict(operator.py_kernels, dict.fromkeys(_KEYS, shapes)))
+            # What an operator dispatches to is remembered; it must be looked up anew on the way in and out.
+            operator._dispatch_cache.clear()
+            stack.callback(operator._dispatch_cache.clear)
+        yield
