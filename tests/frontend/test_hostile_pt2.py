@@ -275,6 +275,7 @@ def script_in_sample_inputs(members, marker):
     members["data/sample_inputs/model.pt"] = buffer.getvalue()
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit")
 @pytest.mark.parametrize(
     "attack",
     [
