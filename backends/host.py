@@ -14,7 +14,19 @@ from compiler.contracts import Artifact, Ready
 from compiler.errors import UnavailableError
 
 # The flags that change which instructions a compiler or a runtime picks; the others would only make noise.
-_RELEVANT = ("sse4_2", "avx", "avx2", "fma", "f16c", "avx512f", "avx512vl", "avx512bw", "avx512_vnni", "avx512_bf16", "amx")
+_RELEVANT = (
+    "sse4_2",
+    "avx",
+    "avx2",
+    "fma",
+    "f16c",
+    "avx512f",
+    "avx512vl",
+    "avx512bw",
+    "avx512_vnni",
+    "avx512_bf16",
+    "amx",
+)
 
 
 @cache

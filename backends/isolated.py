@@ -36,6 +36,7 @@ class IsolatedBackend:
         self._backend: Backend = registry.get(name)
         self._repro = repro
         self._timeout = timeout
+        self._memory_limit = memory_limit
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the child
         to_child, requests = os.pipe()
         answers, from_child = os.pipe()
@@ -101,6 +102,8 @@ class IsolatedBackend:
             return value
         if kind == "error":
             assert isinstance(value, PlumblineError)
+            if isinstance(value, CompileError):
+                value.repro = value.repro or self._leave(request, self._said())
             raise value
         name, text, trace = value
         raise CompileError(
@@ -141,7 +144,7 @@ class IsolatedBackend:
         return self._stderr.read().decode(errors="replace")
 
     def _leave(self, request: replay.Request | None, said: str) -> str | None:
-        return None if request is None else str(replay.write(self._repro, request, said))
+        return None if request is None else str(replay.write(self._repro, request, said, self._memory_limit))
 
     def close(self) -> None:
         """End the child: by its own when it is idle, by force when it is not."""
@@ -177,7 +180,9 @@ class _RemoteSession:
         return self._effective
 
     def __call__(self, inputs: Arrays) -> dict[str, Array]:
-        answer: dict[str, Array] = self._backend.ask(self._request.with_inputs(inputs), "run", self._number, dict(inputs))
+        answer: dict[str, Array] = self._backend.ask(
+            self._request.with_inputs(inputs), "run", self._number, dict(inputs)
+        )
         return answer
 
     def close(self) -> None:

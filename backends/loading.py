@@ -37,7 +37,9 @@ def load(
     backend = registry.get(artifact.target)
     state = backend.probe()
     if isinstance(state, Unavailable):
-        raise UnavailableError("runtime-missing", f"{artifact.target} cannot run here", why=state.reason, hint=state.remedy)
+        raise UnavailableError(
+            "runtime-missing", f"{artifact.target} cannot run here", why=state.reason, hint=state.remedy
+        )
     host.check(bundle.manifest["host"], artifact, state)
     settings = {**artifact.options, **(options or {})}
     if threads is not None:

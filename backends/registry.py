@@ -7,8 +7,8 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import cast
 
-from compiler.contracts import Backend
-from compiler.errors import InternalError, UsageError, did_you_mean
+from compiler.contracts import Backend, Probe, Unavailable
+from compiler.errors import InternalError, UnavailableError, UsageError, did_you_mean
 
 ENTRY_POINT_GROUP = "plumbline.backends"
 
@@ -51,7 +51,25 @@ def get(name: str) -> Backend:
             hint=did_you_mean(name, table) or f"one of {', '.join(table)}",
         )
     module, _, attribute = table[name].partition(":")
-    backend = cast(Backend, getattr(importlib.import_module(module), attribute)())
+    try:
+        make = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise UnavailableError(
+            "broken-target",
+            f"the target '{name}' cannot be imported",
+            where=table[name],
+            why=str(error),
+            hint="repair or uninstall the package that provides it",
+        ) from error
+    backend = cast(Backend, make())
     if backend.name != name:
         raise InternalError("registry", f"the backend of '{name}' calls itself '{backend.name}'")
     return backend
+
+
+def probe(name: str) -> Probe:
+    """Whether a target can be used here; one that cannot even be imported cannot."""
+    try:
+        return get(name).probe()
+    except UnavailableError as error:
+        return Unavailable(error.why or error.message, error.hint or "")

@@ -41,7 +41,7 @@ class Request:
         return replace(self, step="run", inputs=inputs)
 
 
-def write(folder: Path, request: Request, log: str) -> Path:
+def write(folder: Path, request: Request, log: str, memory_limit: int | None = None) -> Path:
     """Everything that the request needs, in one folder; an older one is replaced."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -56,7 +56,8 @@ def write(folder: Path, request: Request, log: str) -> Path:
             shutil.copy2(request.folder / name, folder / name)
         files = list(request.artifact.files)
     if request.inputs is not None:
-        np.savez(folder / "inputs.npz", **{name: np.asarray(array) for name, array in request.inputs.items()})
+        arrays: dict[str, Any] = {name: np.asarray(array) for name, array in request.inputs.items()}
+        np.savez(folder / "inputs.npz", **arrays)
     artifact = request.artifact
     bundles.write_json(
         folder / "request.json",
@@ -64,6 +65,7 @@ def write(folder: Path, request: Request, log: str) -> Path:
             "target": request.target,
             "step": request.step,
             "options": dict(request.options),
+            "memory_limit": memory_limit,
             "signature": bundles.signature_to_json(request.signature),
             "files": files,
             "runtime": artifact.runtime if artifact else "",
@@ -81,8 +83,10 @@ def main(folder: Path) -> None:
     import tempfile
 
     from backends import registry
+    from backends.worker import limit_memory
 
     data = json.loads((folder / "request.json").read_text(encoding="utf-8"))
+    limit_memory(data["memory_limit"])
     signature = bundles.signature_from_json(data["signature"])
     backend = registry.get(data["target"])
     if data["step"] == "build":

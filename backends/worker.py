@@ -59,11 +59,11 @@ def main(requests_fd: int, answers_fd: int, memory_limit: int | None) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when an interrupt ends us
     limit_memory(memory_limit)
     served = Served()
-    with Connection(requests_fd, writable=False) as requests, Connection(answers_fd, readable=False) as answers:
-        with contextlib.suppress(EOFError, BrokenPipeError):
-            while True:
-                method, args = requests.recv()
-                answers.send(_answer(getattr(served, method), args))
+    requests, answers = Connection(requests_fd, writable=False), Connection(answers_fd, readable=False)
+    with requests, answers, contextlib.suppress(EOFError, BrokenPipeError):
+        while True:
+            method, args = requests.recv()
+            answers.send(_answer(getattr(served, method), args))
     sys.stdout.flush()
     # Some runtimes crash in their own shutdown; everything was answered, so there is nothing left to run.
     os._exit(0)
@@ -75,6 +75,7 @@ def _answer(method: Callable[..., Any], args: tuple[Any, ...]) -> tuple[str, Any
     except PlumblineError as error:
         return "error", error
     except MemoryError as error:
-        return "error", CompileError("out-of-memory", "the memory limit was reached", why=str(error) or None)
+        hint = "--memory-limit SIZE gives it more, where there is more"
+        return "error", CompileError("out-of-memory", "there is not enough memory", why=str(error) or None, hint=hint)
     except Exception as error:  # noqa: BLE001 - a runtime may raise anything; it is told, with its trace, in the parent
         return "raised", (type(error).__name__, str(error), traceback.format_exc())

@@ -39,9 +39,12 @@ class Bundle:
     @property
     def artifact(self) -> Artifact:
         data = dict(self.manifest["artifact"])
-        data["signature"] = signature_from_json(data["signature"])
-        data["files"] = tuple(data["files"])
-        return Artifact(**data)
+        try:
+            data["signature"] = signature_from_json(data["signature"])
+            data["files"] = tuple(data["files"])
+            return Artifact(**data)
+        except (KeyError, TypeError) as error:
+            raise _broken(self.folder, f"its artifact is not described as it should be: {error}") from error
 
     @property
     def rejected(self) -> bool:
@@ -96,6 +99,7 @@ def publish(folder: Path, place: Path) -> Path:
     except OSError:
         if previous is not None:
             previous.rename(place)
+            previous.parent.rmdir()
         raise
     if previous is not None:
         shutil.rmtree(previous.parent, ignore_errors=True)
@@ -137,7 +141,7 @@ def read(folder: Path) -> Bundle:
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise CompileError("broken-bundle", f"the manifest of '{folder}' cannot be read", why=str(error)) from error
+        raise _broken(folder, str(error)) from error
     schema = manifest.get("schema") if isinstance(manifest, dict) else None
     if schema != SCHEMA:
         raise CompileError(
@@ -146,15 +150,29 @@ def read(folder: Path) -> Bundle:
             why=f"its schema is {schema!r}, this version reads {SCHEMA!r}",
             hint="compile the model again with this version",
         )
+    if lacking := [part for part in _PARTS if part not in manifest]:
+        raise _broken(folder, f"it has no '{lacking[0]}'")
     return Bundle(folder, manifest)
 
 
+# What a manifest cannot do without, whoever reads it.
+_PARTS = ("artifact", "files", "host", "options", "passes", "reference", "source", "verdict", "versions")
+
+
+def _broken(folder: Path, why: str) -> CompileError:
+    hint = "fetch the bundle again, or compile the model again"
+    return CompileError("broken-bundle", f"the manifest of '{folder}' cannot be read", why=why, hint=hint)
+
+
 def check(bundle: Bundle) -> None:
-    """Every file is there and is the one that was sealed; nothing was added."""
+    """Every file is there and is the one that was sealed, and the artifact consists of no others."""
+    home = bundle.folder.resolve()
     for name, facts in bundle.manifest["files"].items():
-        path = bundle.folder / name
-        if path.is_symlink() or not path.is_file():
+        path = home / name
+        if not path.is_file():
             raise _tampered(bundle, f"{name} is missing")
+        if path.resolve() != path or not path.is_relative_to(home):
+            raise _tampered(bundle, f"{name} leads somewhere else")
         if path.stat().st_size != facts["bytes"] or sha256(path) != facts["sha256"]:
             raise _tampered(bundle, f"{name} is not the file that was sealed")
     if foreign := [name for name in bundle.artifact.files if name not in bundle.manifest["files"]]:
@@ -201,4 +219,4 @@ def remove_leftovers(place: Path) -> None:
 def _age(path: Path) -> float:
     import time
 
-    return time.time() - os.stat(path).st_mtime
+    return time.time() - path.stat().st_mtime

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +31,8 @@ from compiler.graph_files import GRAPH
 
 if TYPE_CHECKING:
     import onnx_ir as ir
+
+    from compiler.frontend.aside import Aside
 
 HUB_OPSET = 24
 
@@ -76,38 +78,58 @@ def run(job: Job, backend: Backend, folder: Path, progress: Progress) -> Outcome
     """Compile and check; the native files end up in `folder`."""
     state = backend.probe()
     if isinstance(state, Unavailable):
-        raise UnavailableError("target-unavailable", f"{job.target} is not available", why=state.reason, hint=state.remedy)
+        raise UnavailableError(
+            "target-unavailable", f"{job.target} is not available", why=state.reason, hint=state.remedy
+        )
+    with ExitStack() as stack:
+        front = _front(job, backend, folder, progress, stack)
+        progress.stage("build", state.version)
+        with _placed(front.words):
+            artifact = backend.build(front.graph, front.facts.signature, job.options, folder)
+            shutil.rmtree(front.graph.parent, ignore_errors=True)
+            if front.reference is None:
+                with backend.open(artifact, folder, job.options) as session:
+                    return Outcome(front.facts, artifact, session.effective, None, UNVERIFIED)
+            progress.stage("reference", f"PyTorch and its float64 oracle, {job.effort}")
+            # Before the runtime loads its own copy of the weights: the two need not be in memory together.
+            reference = front.reference.result()
+            with backend.open(artifact, folder, job.options) as session:
+                progress.stage("verify", f"{len(reference.cases)} cases")
+                verdict = judge(reference, session)
+                return Outcome(front.facts, artifact, session.effective, reference, verdict)
+
+
+@dataclass(frozen=True)
+class _Front:
+    """What is left of the model once its graph lies on disk: no weights, unless the reference still needs them."""
+
+    facts: Facts
+    graph: Path
+    words: Mapping[str, str]  # where each node comes from
+    reference: Aside[Reference] | None
+
+
+def _front(job: Job, backend: Backend, folder: Path, progress: Progress, stack: ExitStack) -> _Front:
+    """From the source to a graph that the backend can build, with the reference under way beside it."""
     from compiler.frontend.aside import Aside
     from compiler.frontend.open import open_program
     from compiler.frontend.prepare import trace
 
-    progress.stage("load", str(job.request.model))
-    program: Program | None = open_program(job.request)
+    progress.stage(
+        "load", str(job.request.model) if isinstance(job.request.model, (str, os.PathLike)) else "live module"
+    )
+    program = open_program(job.request)
     progress.stage("trace", program.source.format)
     plan = trace(program, job.inputs, job.data, seed=job.seed, effort=job.effort)
-    beside = job.verify and job.effort == "quick"  # a longer sweep wants all cores, and gets them at its turn
-    with Aside(lambda: _reference(program, plan), fork=beside) as reference_under_way:
-        progress.stage("capture", program.source.route)
-        captured = capture(program, plan)
-        progress.stage("optimize", f"{len(captured.model.graph)} nodes")
-        records, graph, words = lower(captured, backend, folder, keep_provenance=job.keep_provenance)
-        facts = Facts(captured.signature, program.source, plan, tuple(records))
-        # The graph lies on disk now. Weights that nobody needs any more would only stand beside the runtime's own.
-        captured = None
-        if reference_under_way.detached or not job.verify:
-            program = None
-        progress.stage("build", state.version)
-        with _placed(words):
-            artifact = backend.build(graph, facts.signature, job.options, folder)
-            shutil.rmtree(graph.parent, ignore_errors=True)
-            with backend.open(artifact, folder, job.options) as session:
-                if not job.verify:
-                    return Outcome(facts, artifact, session.effective, None, UNVERIFIED)
-                progress.stage("reference", f"PyTorch and its float64 oracle, {plan.effort}")
-                reference = reference_under_way.result()
-                progress.stage("verify", f"{len(reference.cases)} cases")
-                verdict = judge(reference, session)
-                return Outcome(facts, artifact, session.effective, reference, verdict)
+    reference = None
+    if job.verify:
+        beside = job.effort == "quick"  # a longer sweep wants all cores, and gets them at its turn
+        reference = stack.enter_context(Aside(lambda: _reference(program, plan), fork=beside))
+    progress.stage("capture", program.source.route)
+    captured = capture(program, plan)
+    progress.stage("optimize", f"{len(captured.model.graph)} nodes")
+    records, graph, words = lower(captured, backend, folder, keep_provenance=job.keep_provenance)
+    return _Front(Facts(captured.signature, program.source, plan, tuple(records)), graph, words, reference)
 
 
 UNVERIFIED = Verdict("skipped", (), 0, ("--no-verify was given: nothing is known about its numbers",))

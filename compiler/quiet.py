@@ -7,7 +7,6 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-
 # Loggers that warn about packages that are not there, and about choices that are theirs to make.
 _LOGGERS = ("torch.onnx", "onnxscript", "onnx_ir")
 

@@ -50,7 +50,6 @@ class EvaluatorSession:
 
     def __init__(self, file: Path) -> None:
         import onnx_ir as ir
-
         from compiler.ir.evaluate import Evaluator
 
         self._evaluator = Evaluator(ir.load(file), precise=False)

@@ -40,7 +40,9 @@ class OnnxRuntime:
         return settings.HELP
 
     def passes(self) -> Sequence[Any]:
-        return ()
+        from backends.onnxruntime.passes.scatter_rows import ScatterRows
+
+        return (ScatterRows(),)
 
     def build(self, graph: Path, signature: Signature, options: Mapping[str, Any], out: Path) -> Artifact:
         settings.check(options)

@@ -29,7 +29,7 @@ from compiler.errors import Exit, UsageError
 @limits
 @speaking
 @click.pass_context
-def build(context: click.Context, **given: Any) -> int:
+def build(context: click.Context, /, **given: Any) -> int:
     """Compile MODEL for one target, and hold the result against PyTorch.
 
     MODEL is a .pt2, a TorchScript .pt, an .onnx, a Hugging Face folder, a file of weights together with --model,
@@ -50,6 +50,7 @@ def build(context: click.Context, **given: Any) -> int:
 
 def compile_one(options: dict[str, Any]) -> int:
     from compiler import api
+    from compiler.driver import Job
     from compiler.frontend.examples import read_inputs
     from compiler.frontend.open import output_name
     from compiler.frontend.program import Request
@@ -57,7 +58,7 @@ def compile_one(options: dict[str, Any]) -> int:
 
     api.check_choices(options["target"], options["effort"])
     model, target = options["model"], options["target"]
-    job = api.Job(
+    job = Job(
         request=Request(model, options["factory"], options["trust"]),
         target=target,
         place=Path(options["output"]) / f"{output_name(model, options['name'])}.{target}",

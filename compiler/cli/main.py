@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -53,7 +54,9 @@ class LazyGroup(click.Group):
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
 
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
         first = args[0]
         if first in COMMANDS:
             return super().resolve_command(ctx, args)
@@ -78,10 +81,12 @@ class LazyGroup(click.Group):
 
 def _may_be_model(word: str) -> bool:
     """A mistyped command must not be taken for a model that does not exist; a mistyped path should be."""
-    return os.path.exists(word) or ":" in word or "/" in word or "." in word
+    return Path(word).exists() or any(mark in word for mark in ":/.")
 
 
-@click.group(cls=LazyGroup, help=HELP, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(
+    cls=LazyGroup, help=HELP, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+)
 @click.version_option(__version__, prog_name="plumbline")
 def group() -> None:
     pass

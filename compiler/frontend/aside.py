@@ -27,7 +27,7 @@ class Aside(Generic[T]):
     """A value under way; leaving the context without asking for it ends the child."""
 
     def __init__(self, work: Callable[[], T], *, fork: bool) -> None:
-        self._work = work
+        self._work: Callable[[], T] | None = work
         self._process: multiprocessing.process.BaseProcess | None = None
         if fork and sys.platform == "linux" and (os.cpu_count() or 1) > 1:
             context = multiprocessing.get_context("fork")
@@ -38,14 +38,11 @@ class Aside(Generic[T]):
                 warnings.simplefilter("ignore", DeprecationWarning)
                 self._process.start()
             sender.close()
-
-    @property
-    def detached(self) -> bool:
-        """Whether the work runs on its own copy of everything it needs."""
-        return self._process is not None
+            self._work = None  # whatever it holds on to, the child has its own
 
     def result(self) -> T:
         if self._process is None:
+            assert self._work is not None
             return self._work()
         try:
             value: T | BaseException = self._receiver.recv()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from enum import StrEnum
+from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -90,8 +91,8 @@ def detect(path: str | Path) -> Format:
             why=f"you may not read {error.filename}" if error.filename else "permission denied",
             hint=f"chmod u+r {path}, or run as someone who may read it",
         ) from error
-    except (OSError, ValueError) as error:
-        # A name that is too long or holds a NUL, a file on a disk that fails.
+    except OSError as error:
+        # A name that is too long, a disk that fails.
         raise UsageError(
             "unreadable-file", f"{text!r} cannot be read", why=str(error), hint="check the name, and the disk it is on"
         ) from error
@@ -160,8 +161,8 @@ def _detect_archive(path: Path) -> Format:
                 return Format.TORCHSCRIPT
             raise _not_a_model(path, "it is TorchScript without its code", "save it again with torch.jit.save")
         if "data.pkl" in archive:
-            with archive.zip.open(archive.members["data.pkl"]) as pickle:
-                return Format.PICKLED_MODULE if foreign_globals(_binary(pickle)) else Format.STATE_DICT
+            foreign = foreign_globals(BytesIO(archive.read("data.pkl")))
+            return Format.PICKLED_MODULE if foreign else Format.STATE_DICT
         if archive.members and all(member.endswith(".npy") for member in archive.members):
             raise _not_a_model(
                 path, "it is an npz of numpy arrays: data, not a model", "give the model it is meant for"
@@ -207,14 +208,7 @@ def pickled_globals(path: Path) -> tuple[str, ...]:
     with open_archive(path) as archive:
         if "data.pkl" not in archive:
             raise damaged(path.name, "it has no data.pkl, as every file of torch.save does")
-        with archive.zip.open(archive.members["data.pkl"]) as pickle:
-            return foreign_globals(_binary(pickle))
-
-
-def _binary(stream: Any) -> BinaryIO:
-    """A zip member is a binary stream in all but its declared type."""
-    binary: BinaryIO = stream
-    return binary
+        return foreign_globals(BytesIO(archive.read("data.pkl")))
 
 
 def _is_safetensors(head: bytes) -> bool:

@@ -47,7 +47,7 @@ def _mask(shape: tuple[int, ...], rng: np.random.Generator) -> Array:
 
 
 def _largest(dtype: np.dtype[np.generic]) -> int:
-    return int(np.iinfo(dtype).max) if dtype.kind in "iu" else 2
+    return int(np.iinfo(dtype.name).max) if dtype.kind in "iu" else 2
 
 
 def numpy_dtype(name: str) -> np.dtype[np.generic]:

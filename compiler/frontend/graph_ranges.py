@@ -124,7 +124,8 @@ def _index_step(source: str, rows: Rows | None, operator: str) -> _Step:
 # -- ONNX graphs ------------------------------------------------------------------------------------------------
 
 _ONNX_PASS = {
-    "Cast", "CastLike", "Identity", "Reshape", "Unsqueeze", "Squeeze", "Expand", "Slice", "Transpose", "Flatten", "Tile",
+    "Cast", "CastLike", "Identity", "Reshape", "Unsqueeze", "Squeeze", "Expand", "Slice", "Transpose", "Flatten",
+    "Tile",
 }  # fmt: skip
 _ONNX_INDEX_ALONG = {"Gather", "GatherElements", "ScatterElements"}
 

@@ -21,7 +21,9 @@ def default_specs(module: torch.nn.Module) -> tuple[TensorSpec, ...]:
     main = getattr(module, "main_input_name", "")
     accepted = inspect.signature(module.forward).parameters
     if main == "input_ids":
-        longest = min(_of(config, "max_position_embeddings", "n_positions", "max_source_positions") or _LONGEST, _LONGEST)
+        longest = min(
+            _of(config, "max_position_embeddings", "n_positions", "max_source_positions") or _LONGEST, _LONGEST
+        )
         seq = Dim("seq", min(8, longest), longest)
         names = ["input_ids", *(["attention_mask"] if "attention_mask" in accepted else [])]
         specs = [TensorSpec(name, "int64", (_BATCH, seq)) for name in names]

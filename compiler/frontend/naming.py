@@ -56,9 +56,8 @@ def _as_tuples(tree: Any) -> Any:
 
 
 def _is_leaf(value: Any) -> bool:
-    return (
-        isinstance(value, (torch.Tensor, *_Scalar))
-        or type(value) not in pytree.SUPPORTED_NODES
+    return isinstance(value, (torch.Tensor, *_Scalar)) or (
+        type(value) not in pytree.SUPPORTED_NODES
         and not (isinstance(value, (Mapping, tuple, list)) or _is_record(value))
     )
 

@@ -18,9 +18,9 @@ from torch.utils import _pytree as pytree
 
 from compiler.contracts import Dim, TensorSpec
 from compiler.errors import CompileError
-from compiler.quiet import quiet
 from compiler.frontend.recurrent import dynamic_recurrence
 from compiler.frontend.user_code import first_lines, is_user_file, show_frame
+from compiler.quiet import quiet
 
 # The TorchScript exporter stops at this opset; nothing above it is emitted for a ScriptModule.
 SCRIPT_OPSET = 20

@@ -59,10 +59,10 @@ def _exported(request: Request) -> Program:
 
 def _torchscript(request: Request) -> Program:
     from compiler.frontend.loaders.torchscript import load_torchscript
-    from compiler.frontend.torch_program import TorchProgram
+    from compiler.frontend.torch_program import TorchProgram, script_arguments
 
     module, traced = load_torchscript(request.path)
-    names = [argument.name for argument in module.forward.schema.arguments[1:]]
+    names = [argument.name for argument in script_arguments(module)]
     specs = _traced_specs(names, traced or [])
     return TorchProgram(_source(request, Format.TORCHSCRIPT), module, specs=specs)
 

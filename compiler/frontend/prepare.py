@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from compiler.contracts import Arrays, TensorSpec
@@ -14,9 +13,7 @@ from compiler.frontend.reference import ReferencePlan
 from compiler.frontend.specs import EXAMPLE, InputSpecs, parse
 
 
-def trace(
-    program: Program, texts: Sequence[str], data: Arrays | None, *, seed: int, effort: str
-) -> ReferencePlan:
+def trace(program: Program, texts: Sequence[str], data: Arrays | None, *, seed: int, effort: str) -> ReferencePlan:
     """Settle the input specs, trace the program with them, and plan the reference cases."""
     given = parse(texts)
     specs = settle(program, given, data)
@@ -54,9 +51,7 @@ def _narrow(
     """What the file knows, less what the user fixed as a scalar; a dim the user ranged holds for every input."""
     dims = {dim.name: dim for spec in asked.values() for dim in spec.dynamic}
     return {
-        name: TensorSpec(
-            spec.name, spec.dtype, tuple(dims.get(getattr(dim, "name", ""), dim) for dim in spec.dims)
-        )
+        name: TensorSpec(spec.name, spec.dtype, tuple(dims.get(getattr(dim, "name", ""), dim) for dim in spec.dims))
         for name, spec in known.items()
         if name not in constants
     }

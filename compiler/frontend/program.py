@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,10 @@ class Request:
     @property
     def path(self) -> Path:
         return Path(self.model)
+
+    @property
+    def label(self) -> str:
+        return os.fspath(self.model) if isinstance(self.model, (str, os.PathLike)) else f"a {type(self.model).__name__}"
 
 
 @dataclass(frozen=True)

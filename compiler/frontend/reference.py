@@ -53,8 +53,7 @@ def compute(program: Program, wanted: ReferencePlan, producer: str) -> Reference
             started = time.perf_counter()
             cases.append(_drawn(program, wanted, sizes, number))
             pace = min(pace, (time.perf_counter() - started) / plan.volume(sizes))
-    for sizes in _high(wanted, pace, notes):
-        cases.append(_drawn(program, wanted, sizes, 0))
+    cases += [_drawn(program, wanted, sizes, 0) for sizes in _high(wanted, pace, notes)]
     return Reference(tuple(cases), producer, wanted.seed, tuple(notes))
 
 
@@ -88,9 +87,7 @@ def _drawn(program: Program, wanted: ReferencePlan, sizes: plan.Sizes, number: i
     return _case(program, _label(sizes, number), sizes, wanted.inputs(sizes, number), number)
 
 
-def _case(
-    program: Program, label: str, sizes: Mapping[str, int], inputs: Arrays, number: int | None = None
-) -> Case:
+def _case(program: Program, label: str, sizes: Mapping[str, int], inputs: Arrays, number: int | None = None) -> Case:
     return Case(
         name=label,
         sizes=dict(sizes),

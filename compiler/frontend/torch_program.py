@@ -19,10 +19,10 @@ from compiler.frontend.arrays import to_numpy, to_torch, torch_dtype_name
 from compiler.frontend.naming import named_leaves, nest, output_leaves, tensor_outputs
 from compiler.frontend.oracle import float64_oracle
 from compiler.frontend.program import InputRange, Parameter
-from compiler.quiet import quiet
 from compiler.frontend.recurrent import dynamic_recurrence
 from compiler.frontend.specialization import specialized, watch_shapes
 from compiler.frontend.user_code import first_lines, user_code
+from compiler.quiet import quiet
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -91,7 +91,7 @@ class TorchProgram:
         if self._given is not None:
             return tuple(Parameter(str(spec), required=True) for spec in _exported_specs(self._given))
         if isinstance(self._module, torch.jit.ScriptModule):
-            arguments = self._module.forward.schema.arguments[1:]
+            arguments = script_arguments(self._module)
             return tuple(
                 Parameter(argument.name, not argument.has_default_value(), str(argument.type)) for argument in arguments
             )
@@ -154,7 +154,7 @@ class TorchProgram:
         tree = nest([*names, *constants])
         wrapped = pytree.tree_map(lambda leaf: _Constant(constants[leaf]) if leaf in constants else leaf, tree)
         if isinstance(self._module, torch.jit.ScriptModule):
-            order = [argument.name for argument in self._module.forward.schema.arguments[1:]]
+            order = [argument.name for argument in script_arguments(self._module)]
             _check_names(wrapped, order, self.parameters(), open_ended=False)
             return _Call.of(tuple(wrapped[name] for name in order if name in wrapped), {})
         args: list[Any] = []
@@ -209,7 +209,7 @@ class TorchProgram:
         """Through the ExportedProgram converter where it can; loops and the like go to the TorchScript exporter."""
         from torch._export.converter import TS2EPConverter
 
-        assert self._call is not None
+        assert self._call is not None and isinstance(self._module, torch.jit.ScriptModule)
         args, _ = self._call.bind(tensors)
         try:
             with torch.no_grad(), quiet():
@@ -299,6 +299,11 @@ def _evaluated(module: torch.nn.Module | None) -> torch.nn.Module:
     return module.eval()
 
 
+def script_arguments(module: Any) -> list[Any]:
+    """What a ScriptModule's forward takes, without itself."""
+    return list(module.forward.schema.arguments[1:])
+
+
 def _annotation(parameter: inspect.Parameter) -> str:
     if parameter.annotation is parameter.empty:
         return ""
@@ -343,7 +348,7 @@ def _call_of(exported: ExportedProgram) -> _Call:
     tree = exported.call_spec.in_spec
     assert tree is not None
     paths = dict.fromkeys(range(len(nodes)), "")
-    args, kwargs = pytree.tree_unflatten(list(range(len(nodes))), tree)
+    _, kwargs = pytree.tree_unflatten(list(range(len(nodes))), tree)
     paths |= {index: path for path, index in named_leaves(kwargs)}
     leaves = [(paths[index] or node) if isinstance(node, str) else _Constant(node) for index, node in enumerate(nodes)]
     return _Call(tuple(leaves), tree)

@@ -35,7 +35,7 @@ def user_code(code: str, message: str, hint: str | None = None) -> Iterator[None
 
 def is_user_file(filename: str) -> bool:
     """Model code: the user's own files, and model libraries such as transformers, but not torch or us."""
-    if filename.startswith("<") or filename.startswith(_OURS):
+    if filename.startswith(("<", _OURS)):
         return False
     if "/site-packages/" in filename:
         tail = filename.rsplit("/site-packages", 1)[1]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import sys
 from pathlib import Path
 
@@ -54,9 +53,8 @@ def _relative(origin: Provenance) -> Provenance:
     if not origin.path:
         return origin
     path = origin.path.replace("\\", "/")
-    for root in sorted([*sys.path, os.getcwd()], key=len, reverse=True):
+    for root in sorted([*sys.path, str(Path.cwd())], key=len, reverse=True):
         base = root.replace("\\", "/").rstrip("/") + "/"
         if len(base) > 1 and path.startswith(base):
             return dataclasses.replace(origin, path=path.removeprefix(base))
     return dataclasses.replace(origin, path=path.rsplit("/", 1)[-1])
-

@@ -26,7 +26,7 @@ class FoldConstants(Declining, ir.passes.InPlacePass):
     """Evaluates nodes whose inputs are all constant."""
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
-        self._left = TOTAL_GROWTH
+        self._left: float = TOTAL_GROWTH
         with quiet():
             result = fold_constants(
                 model, input_size_limit=LARGE_INPUT, output_size_limit=NODE_GROWTH, should_fold=self._may_fold

@@ -39,7 +39,7 @@ def _fold(graph: ir.Graph, node: ir.Node, weight: ir.Value) -> None:
     assert tensor is not None
     rank = len(tensor.shape)
     perm = list(node.attributes.get_ints("perm", None) or reversed(range(rank)))
-    shape = ir.Shape([tensor.shape[axis] for axis in perm])
+    shape = ir.Shape([tensor.shape.numpy()[axis] for axis in perm])
     # It keeps the weight's name, by which a user knows it.
     name = str(weight.name)
     graph.initializers.pop(name)

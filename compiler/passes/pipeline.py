@@ -31,9 +31,17 @@ class Step:
 
 # In the order in which they run.
 DEFAULT: tuple[Step, ...] = (
-    Step("lift-constants", "compiler.passes.lift_constants:LiftConstants", "first: later passes look at initializers only"),
-    Step("remove-identities", "compiler.passes.remove_identities:RemoveIdentities", "before folding: fewer users to see"),
-    Step("remove-dead-code", "compiler.passes.remove_dead_code:RemoveDeadCode", "before merging: dead weights cost time"),
+    Step(
+        "lift-constants",
+        "compiler.passes.lift_constants:LiftConstants",
+        "first: later passes look at initializers only",
+    ),
+    Step(
+        "remove-identities", "compiler.passes.remove_identities:RemoveIdentities", "before folding: fewer users to see"
+    ),
+    Step(
+        "remove-dead-code", "compiler.passes.remove_dead_code:RemoveDeadCode", "before merging: dead weights cost time"
+    ),
     Step(
         "merge-duplicate-weights",
         "compiler.passes.merge_duplicate_weights:MergeDuplicateWeights",
@@ -74,7 +82,7 @@ def _run_one(model: ir.Model, name: str, instance: ir.passes.PassBase) -> PassRe
     seconds = time.perf_counter() - started
     verify(model)
     _hold_signature(name, before, signature_of(model))
-    declined = getattr(instance, "take_declined", tuple)()
+    declined: tuple[str, ...] = getattr(instance, "take_declined", tuple)()
     return PassRecord(
         name, bool(result.modified), nodes, _nodes(model), size, weight_bytes(model), round(seconds, 4), declined
     )

@@ -45,7 +45,9 @@ def show_verdict(bundle: str, verdict: Mapping[str, Any]) -> None:
     console = _console()
     _outputs(console, verdict)
     if verdict["status"] == "passed":
-        console.print(Text(f"{bundle} still computes what the model computes: {verdict['cases']} cases.", style="green"))
+        console.print(
+            Text(f"{bundle} still computes what the model computes: {verdict['cases']} cases.", style="green")
+        )
     else:
         console.print(Text(f"{bundle} no longer computes what the model computes.", style="bold red"))
 

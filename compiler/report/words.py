@@ -13,7 +13,9 @@ def sentence(manifest: Mapping[str, Any]) -> str:
         return f"Built for {runtime}; nothing is known about its numbers, because it was not verified."
     if verdict["status"] == "failed":
         bad = [output for output in verdict["outputs"] if not output["passed"]]
-        return f"REJECTED: on {runtime} the output '{bad[0]['output']}' is not what the model computes: {bad[0]['why']}."
+        return (
+            f"REJECTED: on {runtime} the output '{bad[0]['output']}' is not what the model computes: {bad[0]['why']}."
+        )
     worst = max((float(output["used"]) for output in verdict["outputs"]), default=0.0)
     return (
         f"On {runtime} it computes what the model computes: {verdict['cases']} cases, "

@@ -186,5 +186,3 @@ def _number(value: object) -> float:
         return float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         return float("nan")  # a string: the message carries it, the number does not
-
-

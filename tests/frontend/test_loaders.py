@@ -503,7 +503,8 @@ def test_hugging_face_settings_are_put_back(folder):
     )
 
 
-@pytest.mark.parametrize("model_type", sampled_types(60, seed=7))
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("model_type", sampled_types(40, seed=7))
 def test_sampled_architectures(model_type, tmp_path):
     names = architectures(model_type)
     if not names:
@@ -513,7 +514,13 @@ def test_sampled_architectures(model_type, tmp_path):
     except (ImportError, ValueError, TypeError, AttributeError, RuntimeError, LookupError) as error:
         pytest.skip(f"its default configuration does not build: {str(error).strip().splitlines()[0]}")
     model.save_pretrained(tmp_path)
-    loaded, _ = load_huggingface(tmp_path, trust=False)
+    try:
+        loaded, _ = load_huggingface(tmp_path, trust=False)
+    except CompileError:
+        # A few classes ask for further files, or cannot report what they loaded.
+        with pytest.raises((AttributeError, ValueError, OSError)):
+            type(model).from_pretrained(tmp_path, output_loading_info=True)
+        pytest.skip("transformers itself cannot load what it saved")
     assert type(loaded) is type(model)
     torch.testing.assert_close(dict(loaded.state_dict()), dict(model.state_dict()), rtol=0, atol=0, equal_nan=True)
 
@@ -533,7 +540,7 @@ def test_half_precision_is_kept(tmp_path):
 
 def test_sharded_weights(tmp_path):
     model = tiny_model("bert", "BertModel")
-    model.save_pretrained(tmp_path, max_shard_size="1MB")
+    model.save_pretrained(tmp_path, max_shard_size="100KB")
     assert (tmp_path / "model.safetensors.index.json").exists()
     loaded, _ = load_huggingface(tmp_path, trust=False)
     torch.testing.assert_close(dict(loaded.state_dict()), dict(model.state_dict()))

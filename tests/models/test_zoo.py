@@ -71,10 +71,9 @@ def ends(specs: tuple[TensorSpec, ...]) -> Iterator[dict[str, int]]:
         yield {**low, name: dim.hi}
 
 
-def test_every_file_is_in_the_table() -> None:
-    assert sorted(entry["file"] for entry in ZOO.values()) == sorted(
-        str(path.relative_to(ROOT)) for path in (ROOT / "models").glob("*.py")
-    )
+def test_every_model_file_is_in_the_table() -> None:
+    files = {str(path.relative_to(ROOT)) for path in (ROOT / "models").glob("*.py") if "def build(" in path.read_text()}
+    assert {entry["file"] for entry in ZOO.values()} == files
 
 
 @every_model

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +27,11 @@ _END = struct.Struct("<4s4H2LH")
 _END64_LOCATOR = struct.Struct("<4sLQL")
 _END64_SIZE = 56
 
+# What zipfile raises over damage of one kind or another.
+_BROKEN = (
+    zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, ValueError, NotImplementedError, MemoryError,
+)  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Archive:
@@ -45,7 +51,7 @@ class Archive:
             raise _unsafe(self.name, f"{member} is {info.file_size:,} bytes; at most {limit:,} are expected there")
         try:
             return self.zip.read(info)
-        except (zipfile.BadZipFile, EOFError, OSError, ValueError) as error:
+        except _BROKEN as error:
             raise damaged(self.name, f"{member}: {error}") from error
 
     def under(self, folder: str) -> list[str]:
@@ -83,7 +89,7 @@ def open_archive(source: Path | bytes, name: str | None = None) -> Iterator[Arch
         _check_end(handle, size, name)
         try:
             archive = zipfile.ZipFile(handle)
-        except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError) as error:
+        except _BROKEN as error:
             raise damaged(name, f"its index cannot be read: {error}") from error
         with archive:
             infos = archive.infolist()

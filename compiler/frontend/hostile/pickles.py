@@ -84,6 +84,12 @@ class _Machine:
         while self.pop() is not _MARK:
             pass
 
+    def remember(self, number: int) -> None:
+        # Picklers count upwards; Python's unpickler allocates all the places below a large number.
+        if number > MAX_INSTRUCTIONS or not self.stack:
+            raise ValueError(f"remembers a value under the number {number:,}")
+        self.memo[number] = self.stack[-1]
+
     def step(self, opcode: pickletools.OpcodeInfo, argument: object) -> str | None:
         """Follow one instruction; the name it imports, if it imports one."""
         match opcode.name:
@@ -102,9 +108,9 @@ class _Machine:
                 self.stack.append(_OTHER)
                 return f"extension code {argument}"
             case "PUT" | "BINPUT" | "LONG_BINPUT":
-                self.memo[int(str(argument))] = self.stack[-1] if self.stack else _OTHER
+                self.remember(int(str(argument)))
             case "MEMOIZE":
-                self.memo[len(self.memo)] = self.stack[-1] if self.stack else _OTHER
+                self.remember(len(self.memo))
             case "GET" | "BINGET" | "LONG_BINGET":
                 self.stack.append(self.memo.get(int(str(argument)), _OTHER))
             case "DUP":
@@ -154,7 +160,7 @@ def imported_globals(stream: BinaryIO) -> Iterator[str]:
             imported = machine.step(opcode, argument)
             if imported is not None:
                 yield imported
-    except (ValueError, IndexError, UnicodeDecodeError, OverflowError) as error:
+    except (ValueError, IndexError, OverflowError, MemoryError) as error:
         raise CompileError(
             "truncated-file",
             "the pickle in this file is damaged",

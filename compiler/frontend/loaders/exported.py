@@ -17,11 +17,13 @@ def load_exported(path: str | Path, trust: bool = False) -> ExportedProgram:
     path = Path(path)
     if not trust:
         check_pt2(path)
+    from torch._export.verifier import SpecViolationError
+
     # torch.export.load turns to its older, unpickling reader when this one fails; this one alone is enough.
     from torch.export.pt2_archive._package import load_pt2
 
     hint = "save it again with this torch: torch.export.save(...)"
-    with reading(path, "an exported program", hint), path.open("rb") as stream:
+    with reading(path, "an exported program", hint, also=(SpecViolationError,)), path.open("rb") as stream:
         programs = load_pt2(stream).exported_programs
     if "model" not in programs:
         raise CompileError(

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from compiler.errors import CompileError
-from compiler.frontend.quiet import quiet
 from compiler.frontend.user_code import first_lines
+from compiler.quiet import quiet
 
 # torch reports a broken file with whatever the broken part happened to trip over: its C++ readers raise
 # RuntimeError, its Python readers index into tables and convert numbers.
@@ -24,7 +24,7 @@ _BROKEN = (
 
 
 @contextmanager
-def reading(path: Path, what: str, hint: str) -> Iterator[None]:
+def reading(path: Path, what: str, hint: str, also: tuple[type[Exception], ...] = ()) -> Iterator[None]:
     """Read a file with somebody else's reader; what that raises becomes an `unreadable-model`."""
     loggers = [logging.getLogger(name) for name in ("torch.export", "torch._export")]
     levels = [logger.level for logger in loggers]
@@ -33,7 +33,7 @@ def reading(path: Path, what: str, hint: str) -> Iterator[None]:
             logger.setLevel(logging.ERROR)
         with quiet():
             yield
-    except _BROKEN as error:
+    except (*_BROKEN, *also) as error:
         raise CompileError(
             "unreadable-model", f"{path} cannot be read as {what}", why=first_lines(error), hint=hint
         ) from error

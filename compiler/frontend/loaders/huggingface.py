@@ -34,7 +34,12 @@ def load_huggingface(folder: str | Path, trust: bool) -> tuple[torch.nn.Module, 
             hint="pip install 'plumbline[hf]'",
         ) from error
     remote = trust and bool(config.get("auto_map"))
-    with _offline_and_quiet(), _reading(folder):
+    from huggingface_hub.errors import StrictDataclassError
+    from safetensors import SafetensorError
+
+    hint = "see whether transformers itself loads it, and in which version"
+    errors = (StrictDataclassError, SafetensorError)
+    with _offline_and_quiet(), reading(folder, "a Hugging Face model", hint, also=errors):
         settings = transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=remote)
         _forget_cache(settings)
         architecture = _architecture(config, remote)
@@ -176,18 +181,6 @@ def _check_complete(folder: Path, model: torch.nn.Module, loaded: Mapping[str, A
             + "; transformers would fill them with random numbers",
             hint="set architectures in config.json to the class that was trained",
         )
-
-
-@contextmanager
-def _reading(folder: Path) -> Iterator[None]:
-    from huggingface_hub.errors import StrictDataclassError
-    from safetensors import SafetensorError
-
-    with reading(folder, "a Hugging Face model", "see whether transformers itself loads it, and in which version"):
-        try:
-            yield
-        except (StrictDataclassError, SafetensorError) as error:
-            raise ValueError(str(error)) from error
 
 
 @contextmanager

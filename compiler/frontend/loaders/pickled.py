@@ -10,8 +10,8 @@ from compiler.errors import CompileError
 from compiler.frontend.detect import pickled_globals
 from compiler.frontend.loaders.settle import settled
 from compiler.frontend.loaders.statedict import WRAPPERS, StateDict, untrusted, unwrap
-from compiler.frontend.quiet import quiet
 from compiler.frontend.user_code import user_code
+from compiler.quiet import quiet
 
 if TYPE_CHECKING:
     import torch

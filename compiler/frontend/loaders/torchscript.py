@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pickle
 from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from compiler.errors import CompileError
 from compiler.frontend.hostile.archives import Archive, open_archive
+from compiler.frontend.hostile.pickles import foreign_globals
 from compiler.frontend.hostile.torchscript import check_torchscript
 from compiler.frontend.loaders.failures import reading
 from compiler.frontend.loaders.settle import settled
@@ -47,9 +47,11 @@ def _traced_inputs(archive: Archive) -> list[Any] | None:
     if "traced_inputs.pkl" not in archive:
         return None
     try:
-        by_method = _TracedInputs(BytesIO(archive.read("traced_inputs.pkl"))).load()
-        inputs = by_method["forward"]
-    except (pickle.UnpicklingError, EOFError, ValueError, TypeError, LookupError, AttributeError):
+        data = archive.read("traced_inputs.pkl")
+        if foreign_globals(BytesIO(data), frozenset(_CONSTRUCTORS)):
+            return None
+        inputs = _TracedInputs(BytesIO(data)).load()["forward"]
+    except (CompileError, pickle.UnpicklingError, EOFError, ValueError, TypeError, LookupError, AttributeError):
         # Only a convenience: the user can still say what the inputs are.
         return None
     return inputs if isinstance(inputs, list) else None
@@ -59,22 +61,17 @@ class _TracedInputs(pickle.Unpickler):
     """Unpickles traced inputs with its own few constructors; nothing else can be named, so nothing else can run."""
 
     def find_class(self, module: str, name: str, /) -> Any:
-        constructors: dict[str, Callable[..., Any]] = {
-            "torch.jit._pickle.restore_type_tag": lambda value, _: value,
-            "torch._utils._rebuild_tensor_v2": lambda dtype, offset, shape, *_: TracedInput(dtype, tuple(shape)),
-            "collections.OrderedDict": OrderedDict,
-        }
-        found = constructors.get(f"{module}.{name}") or _DTYPES.get(f"{module}.{name}")
-        if found is None:
-            raise pickle.UnpicklingError(f"{module}.{name} is no part of traced inputs")
-        return found
+        return _CONSTRUCTORS[f"{module}.{name}"]
 
     def persistent_load(self, pid: Any, /) -> Any:
         _, dtype, *_ = pid
         return dtype
 
 
-_DTYPES = {
+_CONSTRUCTORS: dict[str, Any] = {
+    "torch.jit._pickle.restore_type_tag": lambda value, _: value,
+    "torch._utils._rebuild_tensor_v2": lambda dtype, offset, shape, *_: TracedInput(dtype, tuple(shape)),
+    "collections.OrderedDict": OrderedDict,
     "torch.FloatStorage": "float32", "torch.DoubleStorage": "float64", "torch.HalfStorage": "float16",
     "torch.BFloat16Storage": "bfloat16", "torch.LongStorage": "int64", "torch.IntStorage": "int32",
     "torch.ShortStorage": "int16", "torch.CharStorage": "int8", "torch.ByteStorage": "uint8",

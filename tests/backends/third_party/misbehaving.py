@@ -1,0 +1,138 @@
+"""Targets as a third party would install them, each going wrong in its own way.
+
+The option `at` says where: build, open or run.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+
+from backends.onnxruntime.session import OnnxRuntimeSession
+from compiler.contracts import Array, Arrays, Artifact, Legality, Probe, Ready, Session, Signature, Unavailable
+from compiler.errors import CompileError
+from compiler.graph_files import adopt
+
+
+class Sound:
+    """Nothing wrong with this one."""
+
+    name = "sound"
+
+    def fault(self) -> None:
+        """What happens where `at` says."""
+
+    def change(self, outputs: dict[str, Array]) -> dict[str, Array]:
+        return outputs
+
+    def probe(self) -> Probe:
+        return Ready("misbehaving 1.0", ("cpu",))
+
+    @property
+    def legality(self) -> Legality:
+        return Legality(opsets={"": 24})
+
+    def options(self) -> Mapping[str, str]:
+        return {"at": "build, open or run"}
+
+    def passes(self) -> Sequence[Any]:
+        return ()
+
+    def build(self, graph: Path, signature: Signature, options: Mapping[str, Any], out: Path) -> Artifact:
+        if options.get("at") == "build":
+            self.fault()
+        return Artifact(self.name, adopt(graph, out), "misbehaving 1.0", signature, options=dict(options))
+
+    def open(self, artifact: Artifact, folder: Path, options: Mapping[str, Any]) -> Session:
+        if options.get("at") == "open":
+            self.fault()
+        session = OnnxRuntimeSession(folder / artifact.files[0], artifact.signature, {})
+        return FaultySession(self, session, faulty=options.get("at") == "run")
+
+
+class FaultySession:
+    def __init__(self, backend: Sound, session: Session, *, faulty: bool) -> None:
+        self._backend = backend
+        self._session = session
+        self._faulty = faulty
+
+    @property
+    def effective(self) -> Mapping[str, Any]:
+        return self._session.effective
+
+    def __call__(self, inputs: Arrays) -> dict[str, Array]:
+        if self._faulty:
+            self._backend.fault()
+        return self._backend.change(self._session(inputs))
+
+    def close(self) -> None:
+        self._session.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class Wrong(Sound):
+    name = "wrong"
+
+    def change(self, outputs: dict[str, Array]) -> dict[str, Array]:
+        return {name: array + np.asarray(0.01, array.dtype) for name, array in outputs.items()}
+
+
+class Crashing(Sound):
+    name = "crashing"
+
+    def fault(self) -> None:
+        sys.stderr.write("about to touch a null pointer\n")
+        sys.stderr.flush()
+        os.kill(os.getpid(), signal.SIGSEGV)
+
+
+class Hanging(Sound):
+    name = "hanging"
+
+    def fault(self) -> None:
+        sys.stderr.write("hanging now\n")
+        sys.stderr.flush()
+        time.sleep(600)
+
+
+class Raising(Sound):
+    name = "raising"
+
+    def fault(self) -> None:
+        raise ArithmeticError("two and two make five")
+
+
+class Greedy(Sound):
+    name = "greedy"
+
+    def fault(self) -> None:
+        np.ones(2**33, np.uint8)
+
+
+class Refusing(Sound):
+    name = "refusing"
+
+    def fault(self) -> None:
+        raise CompileError("runtime-refused", "no, thank you", why="it does not like the graph")
+
+
+class Absent(Sound):
+    name = "absent"
+
+    def probe(self) -> Probe:
+        return Unavailable("its hardware is on the moon", "fly there")
