@@ -31,7 +31,7 @@ class CheckedSession:
         sizes: dict[str, int] = {}
         for name, spec in self._inputs.items():
             _check(spec, inputs[name], sizes)
-        return self._session(inputs)
+        return self._session({name: _native(array) for name, array in inputs.items()})
 
     def _refuse_names(self, inputs: Arrays) -> None:
         for name in inputs:
@@ -55,6 +55,11 @@ class CheckedSession:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _native(array: Array) -> Array:
+    """In this machine's byte order; runtimes look at the bytes only, and would take others for other numbers."""
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
 def _check(spec: TensorSpec, array: Any, sizes: dict[str, int]) -> None:

@@ -115,9 +115,7 @@ def _front(job: Job, backend: Backend, folder: Path, progress: Progress, stack: 
     from compiler.frontend.open import open_program
     from compiler.frontend.prepare import trace
 
-    progress.stage(
-        "load", str(job.request.model) if isinstance(job.request.model, (str, os.PathLike)) else "live module"
-    )
+    progress.stage("load", job.request.label)
     program = open_program(job.request)
     progress.stage("trace", program.source.format)
     plan = trace(program, job.inputs, job.data, seed=job.seed, effort=job.effort)

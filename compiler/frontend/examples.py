@@ -65,7 +65,7 @@ def read_inputs(path: Path) -> dict[str, Array]:
     if zipfile.is_zipfile(path):
         try:
             with np.load(path, allow_pickle=False) as data:
-                return {name: data[name] for name in data.files}
+                return {name: _native(data[name]) for name in data.files}
         except (ValueError, OSError, EOFError) as error:
             raise UsageError("bad-inputs", f"'{path}' is no readable .npz", why=str(error)) from error
     from safetensors import SafetensorError
@@ -80,6 +80,11 @@ def read_inputs(path: Path) -> dict[str, Array]:
             why=str(error),
             hint="save them with numpy.savez(path, name=array) or safetensors",
         ) from error
+
+
+def _native(array: Array) -> Array:
+    """torch takes arrays in this machine's byte order only."""
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
 def check_inputs(inputs: Arrays, specs: Sequence[TensorSpec], where: str = "--inputs") -> dict[str, int]:

@@ -44,18 +44,19 @@ class Evaluator:
         for name in inputs.keys() - known:
             raise InternalError("evaluator-input", f"the graph has no input '{name}'")
         arguments = [self._argument(value, inputs) for value in self._inputs]
-        for value in self._defaults:
-            arguments.append(self._argument(value, inputs) if value.name in inputs else self._weights[value])
+        arguments.extend(
+            self._argument(value, inputs) if value.name in inputs else self._weights[value] for value in self._defaults
+        )
         with np.errstate(all="ignore"):
             results = self._program(arguments, {})
         # Copies, because a result may be an input, a weight, or a view of either.
         return {name: _owned(result) for name, result in zip(self._outputs, results, strict=True)}
 
     def _argument(self, value: ir.Value, inputs: Arrays) -> Any:
-        if value.name not in inputs:
-            raise InternalError("evaluator-input", f"the input '{value.name}' is missing")
-        given = inputs[value.name]
-        argument = self._precision.raised(given)
+        name = value.name or ""
+        if name not in inputs:
+            raise InternalError("evaluator-input", f"the input '{name}' is missing")
+        argument = self._precision.raised(inputs[name])
         if isinstance(argument, np.ndarray) and value.dtype not in (None, ir.DataType.STRING):
             _check_input(value, argument, self._precision.data_type(value.dtype))
         return argument

@@ -87,6 +87,23 @@ def test_exported_by_a_newer_torch(tmp_path):
     refused(load_exported, tmp_path / "model.pt2", "99", "unreadable-model")
 
 
+def test_exported_program_that_returns_a_class_of_transformers(tmp_path, monkeypatch):
+    from compiler.frontend.loaders import exported
+
+    program = torch.export.export(tiny_model("bert", "BertModel"), (torch.ones(1, 5, dtype=torch.long),))
+    with (tmp_path / "model.pt2").open("wb") as stream:
+        torch.export.save(program, stream)
+    imported: list[str] = []
+    monkeypatch.setattr(exported.importlib, "import_module", imported.append)
+    load_exported(tmp_path / "model.pt2")
+    assert imported == ["transformers", "transformers.modeling_outputs"]
+
+    monkeypatch.undo()
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(UnavailableError, match="transformers"):
+        load_exported(tmp_path / "model.pt2")
+
+
 @pytest.mark.parametrize("mode", ["traced", "scripted"])
 def test_torchscript(mode, tmp_path):
     module, x = Net(), torch.randn(2, 3)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from compiler.errors import CompileError
+from compiler.errors import CompileError, UsageError
 
 # One member per tensor: the largest mixture-of-experts checkpoints stay below 100,000.
 MAX_MEMBERS = 250_000
@@ -83,7 +83,8 @@ def open_archive(source: Path | bytes, name: str | None = None) -> Iterator[Arch
     try:
         handle: IO[bytes] = source.open("rb") if isinstance(source, Path) else io.BytesIO(source)
     except OSError as error:
-        raise damaged(name, error.strerror or str(error)) from error
+        why = error.strerror or str(error)
+        raise UsageError("unreadable-file", f"{source!s} cannot be read", why=why, hint="check the path") from error
     with handle:
         size = handle.seek(0, io.SEEK_END)
         _check_end(handle, size, name)

@@ -164,7 +164,7 @@ def imported_globals(stream: BinaryIO) -> Iterator[str]:
         raise CompileError(
             "truncated-file",
             "the pickle in this file is damaged",
-            why=str(error).partition("\n")[0],
+            why=str(error).partition("\n")[0] or "it asks for more memory than there is",
             hint="copy or download the file again",
         ) from error
 

@@ -17,7 +17,7 @@ from compiler.quiet import quiet
 
 # torch reports a broken file with whatever the broken part happened to trip over: its C++ readers raise
 # RuntimeError, its Python readers index into tables and convert numbers.
-_BROKEN = (
+_BROKEN: tuple[type[Exception], ...] = (
     RuntimeError, ValueError, TypeError, LookupError, AttributeError, AssertionError, OSError, EOFError,
     ImportError, MemoryError, pickle.UnpicklingError, struct.error, zipfile.BadZipFile, io.UnsupportedOperation,
 )  # fmt: skip

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from compiler.contracts import Array
-from compiler.ir.kernels.support import Call, Kernel, Tensor, in_torch, is_float
+from compiler.ir.kernels.support import Call, Kernel, Result, Tensor, in_torch, is_float
 
 
 def _unary(function: Callable[[Array], Array]) -> Kernel:
@@ -33,7 +33,7 @@ def _scalar(x: Array, value: float) -> Any:
     return np.asarray(value, x.dtype)
 
 
-def _mean(call: Call, *inputs: Array) -> Array:
+def _mean(call: Call, *inputs: Array) -> Result:
     total: Array = reduce(np.add, inputs)
     return total / _scalar(total, len(inputs))
 
@@ -57,7 +57,7 @@ def _mod(call: Call, x: Array, y: Array) -> Array:
     return np.fmod(x, y) if call["fmod"] else np.mod(x, y)
 
 
-def _power(call: Call, x: Array, y: Array) -> Array:
+def _power(call: Call, x: Array, y: Array) -> Result:
     if is_float(x):
         return np.power(x, y.astype(x.dtype))
     if is_float(y) or (y.dtype.kind == "i" and np.any(y < 0)):
@@ -86,7 +86,7 @@ def _celu(call: Call, x: Array) -> Array:
     return _select(x, x < 0, alpha * np.expm1(np.minimum(x, 0) / alpha), x)
 
 
-def _selu(call: Call, x: Array) -> Array:
+def _selu(call: Call, x: Array) -> Result:
     alpha, gamma = _scalar(x, call["alpha"]), _scalar(x, call["gamma"])
     return gamma * _select(x, x <= 0, alpha * np.expm1(np.minimum(x, 0)), x)
 
@@ -104,7 +104,7 @@ def _thresholded_relu(call: Call, x: Array) -> Array:
     return _select(x, x <= _scalar(x, call["alpha"]), np.zeros_like(x), x)
 
 
-def _unit_clip(x: Array) -> Array:
+def _unit_clip(x: Array) -> Result:
     return np.minimum(np.maximum(x, _scalar(x, 0)), _scalar(x, 1))
 
 
@@ -116,11 +116,11 @@ def _hard_swish(call: Call, x: Array) -> Array:
     return x * _unit_clip(x / _scalar(x, 6) + _scalar(x, 0.5))
 
 
-def _softplus(x: Array) -> Array:
+def _softplus(x: Array) -> Result:
     return np.logaddexp(_scalar(x, 0), x)
 
 
-def _softsign(call: Call, x: Array) -> Array:
+def _softsign(call: Call, x: Array) -> Result:
     return x / (_scalar(x, 1) + np.abs(x))
 
 
@@ -151,10 +151,13 @@ def _is_infinite(call: Call, x: Array) -> Array:
 
 
 def _bit_shift(call: Call, x: Array, y: Array) -> Array:
-    shift = np.left_shift if call["direction"] == "LEFT" else np.right_shift
     # C, and numpy with it, leaves a shift by the full width undefined.
-    too_far = y >= x.dtype.itemsize * 8
-    return _select(x, too_far, np.zeros_like(x), shift(x, np.where(too_far, 0, y).astype(x.dtype)))
+    width = x.dtype.itemsize * 8
+    near = np.minimum(y, width - 1).astype(x.dtype)
+    if call["direction"] == "LEFT":
+        return _select(x, y >= width, np.zeros_like(x), np.left_shift(x, near))
+    beyond = np.where(x < 0, -1, 0).astype(x.dtype)
+    return _select(x, y >= width, beyond, np.right_shift(x, near))
 
 
 def _where(call: Call, condition: Array, yes: Array, no: Array) -> Array:

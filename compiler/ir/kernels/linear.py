@@ -6,10 +6,10 @@ import numpy as np
 import torch
 
 from compiler.contracts import Array
-from compiler.ir.kernels.support import Call, Kernel, is_float, to_numpy, to_torch
+from compiler.ir.kernels.support import Call, Kernel, Result, is_float, to_numpy, to_torch
 
 
-def matmul(x: Array, y: Array) -> Array:
+def matmul(x: Array, y: Array) -> Result:
     if not is_float(x):
         return np.matmul(x, y)
     return to_numpy(torch.matmul(to_torch(x), to_torch(y)), x.dtype)
@@ -30,7 +30,7 @@ def _einsum(call: Call, *inputs: Array) -> Array:
     return to_numpy(torch.einsum(call["equation"], *map(to_torch, inputs)), inputs[0].dtype)
 
 
-def _matmul_integer(call: Call, a: Array, b: Array, a_zero: Array | None = None, b_zero: Array | None = None) -> Array:
+def _matmul_integer(call: Call, a: Array, b: Array, a_zero: Array | None = None, b_zero: Array | None = None) -> Result:
     wide_a, wide_b = a.astype(np.int32), b.astype(np.int32)
     if a_zero is not None:
         # One zero point for each row of the left matrix, for each column of the right one.

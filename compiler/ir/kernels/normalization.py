@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from compiler.contracts import Array
-from compiler.ir.kernels.support import Call, Kernel, Tensor, in_torch, normalize_axis, to_numpy, to_torch
+from compiler.ir.kernels.support import Call, Kernel, Result, Tensor, in_torch, normalize_axis, to_numpy, to_torch
 
 
 def _layer_norm(call: Call, x: Array, scale: Array, bias: Array | None = None) -> tuple[Array, Array, Array]:
@@ -67,7 +67,7 @@ def _group_norm(call: Call, x: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
     return y * _per_channel(scale, x.ndim) + _per_channel(bias, x.ndim)
 
 
-def _local_response(call: Call, x: Tensor) -> Tensor:
+def _local_response(call: Call, x: Tensor) -> Result:
     size = call["size"]
     before, after = (size - 1) // 2, size - 1 - (size - 1) // 2
     channels = x.shape[1]

@@ -41,7 +41,8 @@ _ACTIVATIONS: dict[str, Callable[[Tensor, float, float], Tensor]] = {
 
 def _activations(call: Call, default: Sequence[str], directions: int) -> list[list[Activation]]:
     """For each direction its activations, with the clipping that precedes each of them."""
-    names = [name.lower() for name in call.get("activations") or list(default) * directions]
+    given = call.get("activations") or list(default) * directions
+    names = [name.lower() for name in given[: len(default) * directions]]  # RNN's default lists both directions
     alphas, betas = iter(call.get("activation_alpha") or ()), iter(call.get("activation_beta") or ())
     made = [_activation(name, alphas, betas, call.get("clip")) for name in names]
     return [made[place : place + len(default)] for place in range(0, len(made), len(default))]

@@ -14,6 +14,7 @@ from compiler.ir.kernels.support import (
     HALF,
     Call,
     Kernel,
+    Result,
     Tensor,
     in_torch,
     ints,
@@ -43,7 +44,7 @@ def _sum(x: Array, axes: tuple[int, ...]) -> Array:
     return np.asarray(np.sum(x, axis=axes, keepdims=True, dtype=x.dtype))
 
 
-def _mean(x: Array, axes: tuple[int, ...]) -> Array:
+def _mean(x: Array, axes: tuple[int, ...]) -> Result:
     count = int(np.prod([x.shape[axis] for axis in axes], dtype=np.int64))
     if is_float(x):
         return _sum(x, axes) / np.asarray(count, x.dtype)
@@ -70,7 +71,7 @@ def _highest(dtype: np.dtype[Any]) -> Any:
     return np.iinfo(dtype).max if dtype.kind in "iu" else np.inf
 
 
-def _log_sum_exp(x: Array, axes: tuple[int, ...]) -> Array:
+def _log_sum_exp(x: Array, axes: tuple[int, ...]) -> Result:
     if not axes:
         return x
     if not is_float(x):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from compiler.contracts import Array
-from compiler.ir.kernels.support import BFLOAT16, HALF, Call, Kernel, normalize_axes
+from compiler.ir.kernels.support import BFLOAT16, HALF, Call, Kernel, Result, normalize_axes
 
 _ROUNDINGS: dict[str, Callable[[Array], Array]] = {
     "round_prefer_floor": lambda x: np.ceil(x - 0.5),
@@ -80,7 +80,7 @@ def _weights(call: Call, axis: _Axis, where: Array) -> Array:
     taps = np.floor(where)[:, None] + np.arange(-span, span + 2)
     weights = kernel((taps - where[:, None]) * shrink)
     inside = (taps >= 0) & (taps < axis.size)
-    if call.get("exclude_outside", 0) or call.get("antialias", 0):
+    if call.get("exclude_outside", 0):
         weights = np.where(inside, weights, 0.0)
     weights = weights / weights.sum(axis=1, keepdims=True)
     matrix = np.zeros((axis.new_size, axis.size))
@@ -112,7 +112,7 @@ def _resize(
     return np.asarray(result).astype(x.dtype, copy=False)
 
 
-def _apply(call: Call, x: Array, place: int, axis: _Axis, where: Array) -> Array:
+def _apply(call: Call, x: Array, place: int, axis: _Axis, where: Array) -> Result:
     matrix = _weights(call, axis, where)
     if call["mode"] == "nearest":
         return np.take(x, np.argmax(matrix, axis=1), axis=place)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from compiler.contracts import Array
-from compiler.ir.kernels.support import BFLOAT16, Call, Kernel, ints, normalize_axes, normalize_axis
+from compiler.ir.kernels.support import BFLOAT16, Call, Kernel, Result, ints, normalize_axes, normalize_axis
 
 
 def _cast_to(call: Call, x: Array, dtype: np.dtype[Any]) -> Array:
@@ -111,12 +111,9 @@ def _tile(call: Call, x: Array, repeats: Array) -> Array:
     return np.tile(x, ints(repeats) or [])
 
 
-_PAD_MODES = {"constant": "constant", "edge": "edge", "reflect": "reflect", "wrap": "wrap"}
-
-
 def _pad(
     call: Call, x: Array, pads: Array | None = None, value: Array | None = None, axes: Array | None = None
-) -> Array:
+) -> Result:
     widths = ints(pads) if pads is not None else list(call["pads"])
     chosen = normalize_axes(_axes(call, axes) or range(x.ndim), x.ndim)
     assert widths is not None
@@ -127,9 +124,9 @@ def _pad(
         slice(max(0, -low), size - max(0, -high)) for low, high, size in zip(before, after, x.shape, strict=True)
     )
     grown = [(max(0, low), max(0, high)) for low, high in zip(before, after, strict=True)]
-    cropped, mode = x[crop], call["mode"]
-    if mode != "constant":
-        return np.pad(cropped, grown, mode=_PAD_MODES[mode])
+    cropped = x[crop]
+    if call["mode"] != "constant":
+        return np.pad(cropped, grown, mode=call["mode"])
     fill = call.get("value", 0) if value is None else value.reshape(-1)[0]
     return _pad_with(cropped, grown, fill)
 
@@ -186,12 +183,13 @@ def _constant_of_shape(call: Call, shape: Array) -> Array:
     return np.full(ints(shape) or [], fill.reshape(-1)[0], fill.dtype)
 
 
-def _eye_like(call: Call, x: Array) -> Array:
+def _eye_like(call: Call, x: Array) -> Result:
     dtype = x.dtype if call.get("dtype") is None else call.element_type(call["dtype"])
-    return np.eye(*x.shape, k=call["k"]).astype(dtype)
+    rows, columns = x.shape
+    return np.eye(rows, columns, k=call["k"]).astype(dtype)
 
 
-def _one_hot(call: Call, indices: Array, depth: Array, values: Array) -> Array:
+def _one_hot(call: Call, indices: Array, depth: Array, values: Array) -> Result:
     count = int(depth.reshape(-1)[0])
     axis = call["axis"] % (indices.ndim + 1)
     chosen = np.expand_dims(indices.astype(np.int64), axis)
