@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
+from typing import ClassVar
 
 import onnx
 import pytest
@@ -17,7 +19,7 @@ class TestOnnx(BackendContract):
     target = "onnx"
     runtime = "onnx"
     mistyped_option = None
-    known_failures = {
+    known_failures: ClassVar[Mapping[str, str]] = {
         "test_threads_are_honoured": "the evaluator is a judge, not a runtime; it has no settings",
         "test_a_bundle_runs_elsewhere_in_a_process_without_torch": "the evaluator computes with torch's kernels",
     }

@@ -102,7 +102,7 @@ def in_legacy_sample_inputs(members, marker):
 
 def in_weight(members, marker):
     members["data/weights/weight_0"] = saved(Evil(marker))
-    edited(members, WEIGHTS, lambda table: [entry.update(use_pickle=True) for entry in table["config"].values()])
+    edited(members, WEIGHTS, lambda table: table["config"]["linear.weight"].update(use_pickle=True))
 
 
 def in_constant(members, marker):
