@@ -7,18 +7,19 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-# Loggers that warn about packages that are not there, and about choices that are theirs to make.
-_LOGGERS = ("torch.onnx", "onnxscript", "onnx_ir")
+# They warn about packages that are not there and choices that are theirs to make, and what they log as an error is
+# raised as well.
+_LOGGERS = ("torch", "onnxscript", "onnx_ir", "transformers")
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """No warnings and no log lines below errors."""
+    """No warnings and no log lines."""
     loggers = [logging.getLogger(name) for name in _LOGGERS]
     levels = [logger.level for logger in loggers]
     try:
         for logger in loggers:
-            logger.setLevel(logging.ERROR)
+            logger.setLevel(logging.CRITICAL)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield

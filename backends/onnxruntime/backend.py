@@ -40,9 +40,10 @@ class OnnxRuntime:
         return settings.HELP
 
     def passes(self) -> Sequence[Any]:
+        from backends.onnxruntime.passes.name_pad_axes import NamePadAxes
         from backends.onnxruntime.passes.scatter_rows import ScatterRows
 
-        return (ScatterRows(),)
+        return (ScatterRows(), NamePadAxes())
 
     def build(self, graph: Path, signature: Signature, options: Mapping[str, Any], out: Path) -> Artifact:
         settings.check(options)

@@ -1,8 +1,12 @@
-"""Inputs of a Hugging Face model, from its config: by modality, not by architecture."""
+"""Inputs of a Hugging Face model when the user names none: by modality and config, not by architecture.
+
+The main input is tried first, then with what other modalities forward accepts, until the model runs.
+"""
 
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from compiler.contracts import Dim, Extent, TensorSpec
@@ -15,33 +19,62 @@ _LONGEST = 128  # tokens; a longer range is the user's to ask for
 _AUDIO_SAMPLES = 16000  # one second, as speech models take it
 
 
-def default_specs(module: torch.nn.Module) -> tuple[TensorSpec, ...]:
-    """The model's main input at usual sizes; empty where the config does not tell."""
-    config: Any = module.config
-    main = getattr(module, "main_input_name", "")
-    accepted = inspect.signature(module.forward).parameters
-    if main == "input_ids":
-        longest = min(
-            _of(config, "max_position_embeddings", "n_positions", "max_source_positions") or _LONGEST, _LONGEST
-        )
-        seq = Dim("seq", min(8, longest), longest)
-        names = ["input_ids", *(["attention_mask"] if "attention_mask" in accepted else [])]
-        specs = [TensorSpec(name, "int64", (_BATCH, seq)) for name in names]
-        if getattr(config, "is_encoder_decoder", False) and "decoder_input_ids" in accepted:
-            target = Dim("target", min(8, longest), longest)
-            specs.append(TensorSpec("decoder_input_ids", "int64", (_BATCH, target)))
-        return tuple(specs)
-    if main == "pixel_values":
-        side = _of(config, "image_size")
-        channels = _of(config, "num_channels") or 3
-        height, width = side if isinstance(side, (list, tuple)) else (side or 224, side or 224)
-        return (_float(main, _BATCH, channels, height, width),)
-    if main == "input_values":
-        return (_float(main, _BATCH, _AUDIO_SAMPLES),)
-    if main == "input_features":
-        frames = _of(config, "max_source_positions")
-        return (_float(main, _BATCH, _of(config, "num_mel_bins") or 80, 2 * frames if frames else 3000),)
+def suggested_specs(module: torch.nn.Module) -> tuple[TensorSpec, ...]:
+    """Inputs that the model runs with; empty where none were found."""
+    for specs in _candidates(module):
+        if _runs(module, specs):
+            return specs
     return ()
+
+
+def _candidates(module: torch.nn.Module) -> Iterator[tuple[TensorSpec, ...]]:
+    accepted = inspect.signature(module.forward).parameters
+    known = {name: specs for name, specs in _by_name(module.config).items() if name in accepted}
+    main = getattr(module, "main_input_name", "")
+    others = [name for name in known if name != main]
+    first = [main] if main in known else []
+    for chosen in (first, *([*first, other] for other in others), [*first, *others]):
+        names = [name for name in known if name in chosen]
+        specs = [known[name] for name in names]
+        if "input_ids" in names and "attention_mask" in accepted:
+            specs.append(TensorSpec("attention_mask", "int64", known["input_ids"].dims))
+        if specs:
+            yield tuple(specs)
+
+
+def _runs(module: torch.nn.Module, specs: tuple[TensorSpec, ...]) -> bool:
+    """A forward at the smallest sizes that a trace would take; the model's own errors say no."""
+    import torch
+
+    from compiler.errors import CompileError
+    from compiler.frontend.arrays import to_torch
+    from compiler.frontend.examples import example_inputs
+    from compiler.frontend.user_code import user_code
+    from compiler.quiet import quiet
+
+    tensors = {name: to_torch(array) for name, array in example_inputs(specs).items()}
+    try:
+        with torch.no_grad(), quiet(), user_code("model-raised", "the model fails on suggested inputs"):
+            module(**tensors)
+    except CompileError:
+        return False
+    return True
+
+
+def _by_name(config: Any) -> dict[str, TensorSpec]:
+    longest = min(_of(config, "max_position_embeddings", "n_positions", "max_source_positions") or _LONGEST, _LONGEST)
+    lowest = min(8, longest)
+    side = _of(config, "image_size") or 224
+    height, width = side if isinstance(side, (list, tuple)) else (side, side)
+    frames = _of(config, "max_source_positions")
+    bins = _of(config, "num_mel_bins", "num_mel_features", "feature_size") or 80
+    return {
+        "input_ids": TensorSpec("input_ids", "int64", (_BATCH, Dim("seq", lowest, longest))),
+        "decoder_input_ids": TensorSpec("decoder_input_ids", "int64", (_BATCH, Dim("target", lowest, longest))),
+        "pixel_values": _float("pixel_values", _BATCH, _of(config, "num_channels") or 3, height, width),
+        "input_values": _float("input_values", _BATCH, _AUDIO_SAMPLES),
+        "input_features": _float("input_features", _BATCH, bins, 2 * frames if frames else 3000),
+    }
 
 
 def _float(name: str, *dims: Extent) -> TensorSpec:
@@ -50,9 +83,9 @@ def _float(name: str, *dims: Extent) -> TensorSpec:
 
 def _of(config: Any, *names: str) -> Any:
     """The first of these fields that the config, or one of its parts, holds."""
-    for part in (config, *(getattr(config, name, None) for name in ("vision_config", "text_config", "encoder"))):
-        for name in names:
-            value = getattr(part, name, None)
-            if value:
-                return value
-    return None
+    parts = [
+        config,
+        *(getattr(config, name, None) for name in ("vision_config", "text_config", "audio_config", "encoder")),
+    ]
+    values = (getattr(part, name, None) for part in parts for name in names)
+    return next((value for value in values if value), None)

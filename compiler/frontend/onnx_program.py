@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import onnx_ir as ir
@@ -12,7 +11,7 @@ import onnx_ir as ir
 from compiler.contracts import Array, Arrays, Dim, Source, TensorSpec
 from compiler.errors import CompileError, UsageError
 from compiler.frontend import graph_ranges
-from compiler.frontend.hostile.onnx import check_onnx
+from compiler.frontend.loaders.onnx import load_onnx
 from compiler.frontend.program import InputRange, Parameter
 from compiler.ir.evaluate import Evaluator
 from compiler.ir.verify import signature_of
@@ -22,9 +21,7 @@ _UNBOUNDED = Dim("", 1, 16)  # what a symbolic dim of an .onnx file is checked a
 
 class OnnxProgram:
     def __init__(self, source: Source) -> None:
-        path = Path(source.path)
-        check_onnx(path)
-        self._model = ir.load(path)
+        self._model = load_onnx(source.path)
         self._source = replace(source, route="onnx", facts={"opsets": dict(self._model.opset_imports)})
         self._evaluators: dict[bool, Evaluator] = {}
         self._specs = tuple(_ranged(spec) for spec in signature_of(self._model).inputs)
@@ -39,6 +36,9 @@ class OnnxProgram:
 
     def declared(self) -> tuple[TensorSpec, ...]:
         return self._specs
+
+    def suggested(self) -> tuple[TensorSpec, ...]:
+        return ()
 
     def examples(self) -> Arrays:
         return {}

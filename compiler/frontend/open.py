@@ -54,14 +54,14 @@ def _exported(request: Request) -> Program:
     from compiler.frontend.loaders.exported import load_exported
     from compiler.frontend.torch_program import TorchProgram
 
-    return TorchProgram(_source(request, Format.EXPORTED_PROGRAM), exported=load_exported(request.path))
+    return TorchProgram(_source(request, Format.EXPORTED_PROGRAM), exported=load_exported(request.path, request.trust))
 
 
 def _torchscript(request: Request) -> Program:
     from compiler.frontend.loaders.torchscript import load_torchscript
     from compiler.frontend.torch_program import TorchProgram, script_arguments
 
-    module, traced = load_torchscript(request.path)
+    module, traced = load_torchscript(request.path, request.trust)
     names = [argument.name for argument in script_arguments(module)]
     specs = _traced_specs(names, traced or [])
     return TorchProgram(_source(request, Format.TORCHSCRIPT), module, specs=specs)
@@ -143,13 +143,13 @@ def _named_examples(built: Built) -> Arrays:
 
 
 def _huggingface(request: Request) -> Program:
-    from compiler.frontend.huggingface_inputs import default_specs
+    from compiler.frontend.huggingface_inputs import suggested_specs
     from compiler.frontend.loaders.huggingface import load_huggingface
     from compiler.frontend.torch_program import TorchProgram
 
     module, facts = load_huggingface(request.path, request.trust)
     source = _source(request, Format.HUGGING_FACE, **facts)
-    return TorchProgram(source, module, specs=default_specs(module))
+    return TorchProgram(source, module, suggest=lambda: suggested_specs(module))
 
 
 def _onnx(request: Request) -> Program:

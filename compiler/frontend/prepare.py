@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from compiler.contracts import Arrays, TensorSpec
-from compiler.errors import UsageError
+from compiler.errors import CompileError, UsageError
 from compiler.frontend.examples import check_inputs, example_inputs, specs_of
 from compiler.frontend.program import Program
 from compiler.frontend.reference import ReferencePlan
+from compiler.frontend.sizes import trace_sizes
 from compiler.frontend.specs import EXAMPLE, InputSpecs, parse
 
 
@@ -17,14 +18,40 @@ def trace(program: Program, texts: Sequence[str], data: Arrays | None, *, seed: 
     """Settle the input specs, trace the program with them, and plan the reference cases."""
     given = parse(texts)
     specs = settle(program, given, data)
-    program.trace(specs, example_inputs(specs), given.constants)
+    notes: tuple[str, ...] = ()
+    if specs or given.constants:
+        program.trace(specs, example_inputs(specs), given.constants)
+    else:
+        specs, notes = _trace_suggested(program)
     cases: dict[str, Arrays] = {}
     if data is not None:
         check_inputs(data, specs)
         cases["given inputs"] = data
     elif _fits(program.examples(), specs):
         cases["the file's own inputs"] = program.examples()
-    return ReferencePlan(specs, program.ranges(), cases, seed, effort)
+    return ReferencePlan(specs, program.ranges(), cases, seed, effort, notes)
+
+
+def _trace_suggested(program: Program) -> tuple[tuple[TensorSpec, ...], tuple[str, ...]]:
+    """Inputs that nobody asked for may lose a dim that does not stay dynamic; it is said, and they are used."""
+    specs = program.suggested()
+    if not specs:
+        raise _no_inputs(program)
+    try:
+        program.trace(specs, example_inputs(specs), {})
+    except CompileError as error:
+        if error.code != "dim-specialized":
+            raise
+        fixed = _with_fixed_dims(specs)
+        program.trace(fixed, example_inputs(fixed), {})
+        why = f"{error.message}; nobody asked for it, so every size is fixed"
+        return fixed, (why + (f" (see {error.where})" if error.where else ""),)
+    return specs, ()
+
+
+def _with_fixed_dims(specs: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:
+    sizes = trace_sizes(specs)
+    return tuple(TensorSpec(spec.name, spec.dtype, spec.shape(sizes)) for spec in specs)
 
 
 def settle(program: Program, given: InputSpecs, data: Arrays | None) -> tuple[TensorSpec, ...]:
@@ -34,8 +61,6 @@ def settle(program: Program, given: InputSpecs, data: Arrays | None) -> tuple[Te
     known = {spec.name: spec for spec in (*specs_of(arrays), *program.declared())}
     specs = {**_narrow(known, asked, given.constants), **asked}
     ordered = [*(name for name in known if name in specs), *(name for name in specs if name not in known)]
-    if not ordered and not given.constants:
-        raise _no_inputs(program)
     if missing := [spec for spec in program.declared() if spec.name not in specs and program.source.format in _CLOSED]:
         raise UsageError("input-mismatch", f"the input '{missing[0]}' is missing")
     return tuple(specs[name] for name in ordered)

@@ -74,6 +74,10 @@ class Program(Protocol):
         """Input specs that the file itself states; empty when it has none."""
         ...
 
+    def suggested(self) -> tuple[TensorSpec, ...]:
+        """Input specs that are likely to do, for when neither the user nor the file states any."""
+        ...
+
     def examples(self) -> Arrays:
         """Example inputs that the file itself holds; empty when it has none."""
         ...

@@ -28,6 +28,7 @@ class ReferencePlan:
     given: Mapping[str, Arrays] = field(default_factory=dict)  # cases with real data: label -> inputs
     seed: int = 0
     effort: str = "quick"
+    notes: tuple[str, ...] = ()
 
     @property
     def dims(self) -> dict[str, Dim]:
@@ -41,7 +42,7 @@ class ReferencePlan:
 
 
 def compute(program: Program, wanted: ReferencePlan, producer: str) -> Reference:
-    notes: list[str] = []
+    notes = list(wanted.notes)
     cases = [
         _case(program, label, check_inputs(inputs, wanted.specs), inputs) for label, inputs in wanted.given.items()
     ]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.export import Dim as TorchDim
 from torch.export import ExportedProgram
+from torch.fx.experimental.symbolic_shapes import ConstraintViolationError
 from torch.utils import _pytree as pytree
 
 from compiler.contracts import Array, Arrays, Dim, Extent, Source, TensorSpec
@@ -26,6 +27,9 @@ from compiler.quiet import quiet
 
 if TYPE_CHECKING:
     import onnx_ir as ir
+
+
+_EXPORT_HINT = "--input can name other inputs or fix a dim; --debug shows torch's whole report"
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,7 @@ class TorchProgram:
         *,
         exported: ExportedProgram | None = None,
         specs: tuple[TensorSpec, ...] = (),
+        suggest: Callable[[], tuple[TensorSpec, ...]] | None = None,
         examples: Arrays | None = None,
     ) -> None:
         if exported is not None:
@@ -78,6 +83,7 @@ class TorchProgram:
         )
         self._call = _call_of(exported) if exported is not None else None
         self._specs = specs
+        self._suggest = suggest
         self._examples = dict(examples or {})
         self._traced: tuple[TensorSpec, ...] = ()
 
@@ -98,10 +104,14 @@ class TorchProgram:
         return tuple(
             Parameter(name, parameter.default is parameter.empty, _annotation(parameter))
             for name, parameter in inspect.signature(self._module.forward).parameters.items()
+            if parameter.kind is not parameter.VAR_KEYWORD
         )
 
     def declared(self) -> tuple[TensorSpec, ...]:
         return _exported_specs(self._given) if self._given is not None else self._specs
+
+    def suggested(self) -> tuple[TensorSpec, ...]:
+        return self._suggest() if self._suggest is not None else ()
 
     def examples(self) -> Arrays:
         if self._given is None:
@@ -121,6 +131,8 @@ class TorchProgram:
         if self._given is not None:
             self._hold_to_declared(specs, constants)
             return
+        # A mixture of experts as one batched product: grouped products are neither exported nor known in float64.
+        _choose(self._module, "set_experts_implementation", "batched_mm")
         self._call = self._arrange([spec.name for spec in specs], constants)
         tensors = {name: to_torch(array) for name, array in example.items()}
         if isinstance(self._module, torch.jit.ScriptModule):
@@ -187,23 +199,15 @@ class TorchProgram:
         dynamic: Any = {**dict(zip(_positional(module, dynamic_args), dynamic_args, strict=False)), **dynamic_kwargs}
         if dynamic_args and not kwargs:
             dynamic = dynamic_args
-        with torch.no_grad(), quiet(), dynamic_recurrence(), watch_shapes() as watch:
+        dynamic_shapes = dynamic if any(shapes.values()) else None
+        failure = user_code("capture-failed", "torch.export cannot capture this model", hint=_EXPORT_HINT)
+        with torch.no_grad(), failure, quiet(), dynamic_recurrence(), watch_shapes() as watch:
             try:
-                return torch.export.export(
-                    module, args, kwargs, dynamic_shapes=dynamic if any(shapes.values()) else None, strict=False
-                )
-            except (
-                torch._dynamo.exc.UserError,
-                torch.fx.experimental.symbolic_shapes.ConstraintViolationError,
-            ) as error:
+                return torch.export.export(module, args, kwargs, dynamic_shapes=dynamic_shapes, strict=False)
+            except (torch._dynamo.exc.UserError, ConstraintViolationError) as error:
                 if "Constraints violated" in str(error):
                     raise specialized(error, watch) from error
-                raise CompileError(
-                    "capture-failed",
-                    "torch.export cannot capture this model",
-                    where=watch.lines[-1] if watch.lines else None,
-                    why=first_lines(error),
-                ) from error
+                raise
 
     def _trace_script(self, specs: tuple[TensorSpec, ...], tensors: Mapping[str, torch.Tensor]) -> None:
         """Through the ExportedProgram converter where it can; loops and the like go to the TorchScript exporter."""
@@ -281,10 +285,8 @@ class TorchProgram:
 
     def _with_eager_attention(self) -> ExportedProgram | None:
         """Some fused attention cannot be exported; models that offer plain attention get a second chance."""
-        choose = getattr(self._module, "set_attn_implementation", None)
-        if choose is None or self._call is None:
+        if self._call is None or not _choose(self._module, "set_attn_implementation", "eager"):
             return None
-        choose("eager")
         tensors = {name: to_torch(array) for name, array in self._examples_for_script().items()}
         self._exported = self._export(self._module, self._call, self._traced, tensors)
         self._source = replace(self._source, route="torch.export, eager attention")
@@ -302,6 +304,17 @@ def _evaluated(module: torch.nn.Module | None) -> torch.nn.Module:
 def script_arguments(module: Any) -> list[Any]:
     """What a ScriptModule's forward takes, without itself."""
     return list(module.forward.schema.arguments[1:])
+
+
+def _choose(module: Any, setting: str, kernel: str) -> bool:
+    """transformers' models let one choose between implementations of the same mathematics."""
+    if not hasattr(module, setting):
+        return False
+    try:
+        getattr(module, setting)(kernel)
+    except (ValueError, AttributeError):
+        return False  # this model has no such kernel
+    return True
 
 
 def _annotation(parameter: inspect.Parameter) -> str:

@@ -66,6 +66,8 @@ def _no_rows(value: ir.Value | None, precision: Precision) -> Array:
 
 class _Scan(_Control):
     def __call__(self, inputs: Sequence[Any], environment: Mapping[ir.Value, Any]) -> Sequence[Any]:
+        if "num_scan_inputs" not in self._node.attributes or len(inputs) != len(self._program("body").inputs):
+            raise ValueError("Scan as it was before opset 9, with a batch axis, is not supported")
         body, scanned = self._program("body"), self._node.attributes["num_scan_inputs"].as_int()
         state, sequences = list(inputs[: len(inputs) - scanned]), inputs[len(inputs) - scanned :]
         collected: list[list[Array]] = [[] for _ in body.outputs[len(state) :]]

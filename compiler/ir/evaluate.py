@@ -56,7 +56,8 @@ class Evaluator:
         name = value.name or ""
         if name not in inputs:
             raise InternalError("evaluator-input", f"the input '{name}' is missing")
-        argument = self._precision.raised(inputs[name])
+        given: Any = inputs[name]
+        argument = self._precision.raised(np.asarray(given) if isinstance(given, np.generic) else given)
         if isinstance(argument, np.ndarray) and value.dtype not in (None, ir.DataType.STRING):
             _check_input(value, argument, self._precision.data_type(value.dtype))
         return argument
@@ -100,7 +101,7 @@ class _Builder:
     def _runner(self, node: ir.Node, opsets: Opsets) -> Runner:
         function = self._functions.get(node.op_identifier())
         if function is not None:
-            return self.body(node, function, call_attributes(node, None))
+            return self.body(node, function, call_attributes(node, None), opsets)
         control = control_runner(
             node, lambda graph: self.program(graph.inputs, graph, graph.outputs, opsets), self._precision
         )
@@ -121,12 +122,16 @@ class _Builder:
             return _SchemaRunner(self, node, schema, opsets)
         raise _unsupported(node, "the evaluator does not know this operator, and ONNX defines it through no others")
 
-    def body(self, node: ir.Node, function: ir.Function, attributes: Mapping[str, ir.Attr]) -> _BodyRunner:
+    def body(
+        self, node: ir.Node, function: ir.Function, attributes: Mapping[str, ir.Attr], opsets: Opsets
+    ) -> _BodyRunner:
         """The runner of a function body at one call, on stand-ins for the call's inputs."""
         stand_ins = [None if value is None else ir.Value(name=value.name) for value in node.inputs]
         copier = Copier(function, stand_ins, attributes, lambda name: name)
         nodes = list(copier.nodes())
-        return _BodyRunner(self.program(stand_ins, nodes, copier.outputs(), function.opset_imports))
+        # Some bodies of the standard leave out the domain that their operators are in.
+        imports = {**opsets, **function.opset_imports}
+        return _BodyRunner(self.program(stand_ins, nodes, copier.outputs(), imports))
 
 
 def _unsupported(node: ir.Node, why: str) -> CompileError:
@@ -216,7 +221,7 @@ class _SchemaRunner:
         self._builder = builder
         self._node = node
         self._schema = schema
-        self._opset = opsets[node.domain]
+        self._opsets = opsets
         self._prepared: tuple[object, _BodyRunner] | None = None
 
     def __call__(self, inputs: Sequence[Any], environment: Mapping[ir.Value, Any]) -> Sequence[Any]:
@@ -235,9 +240,9 @@ class _SchemaRunner:
             outputs=[ir.Value(name=value.name) for value in self._node.outputs],
         )
         bodies = list(schema_bodies(call, self._schema))
-        fitting = [body for body in bodies if body.opset_imports.get("", 0) <= self._opset]
+        fitting = [body for body in bodies if body.opset_imports.get("", 0) <= self._opsets.get("", 0)]
         for body in fitting or bodies:
-            return self._builder.body(call, body, call_attributes(call, self._schema))
+            return self._builder.body(call, body, call_attributes(call, self._schema), self._opsets)
         raise _unsupported(self._node, "ONNX gives no body for these inputs")
 
 

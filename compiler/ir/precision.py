@@ -13,7 +13,9 @@ from compiler.contracts import Array
 _RAISED = frozenset({ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16})
 
 # Attributes that hold an element type.
-TYPE_ATTRIBUTES = frozenset({"to", "dtype", "output_dtype", "precision", "stash_type", "softmax_precision"})
+TYPE_ATTRIBUTES = frozenset(
+    {"to", "dtype", "output_dtype", "output_datatype", "precision", "stash_type", "softmax_precision"}
+)
 
 
 @dataclass(frozen=True)

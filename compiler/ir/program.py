@@ -19,6 +19,10 @@ Environment = dict[ir.Value, Any]  # arrays; lists for sequences; None for absen
 # Weights of at most this many bytes are kept once they are loaded and converted.
 _KEPT_BYTES = 1 << 16
 
+# These pick elements: they read weights as stored, and only what they picked is converted to the precision of the
+# evaluation. A whole embedding table in float64 may not fit.
+_PICKING = frozenset({"Gather", "GatherElements", "GatherND", "Slice"})
+
 # What kernels raise on inputs that an operator does not allow.
 _REFUSALS = (ValueError, IndexError, KeyError, TypeError, AttributeError, ArithmeticError, RuntimeError, AssertionError)
 
@@ -49,12 +53,19 @@ class Weights:
     def __getitem__(self, value: ir.Value) -> Array:
         if value in self._kept:
             return self._kept[value]
-        if not value.is_initializer() or value.const_value is None:
-            raise KeyError(f"'{value.name}' has no value")
-        array = self._precision.load(value.const_value)
+        array: Array = self.raised(self.stored(value))
         if array.nbytes <= _KEPT_BYTES:
             self._kept[value] = array
         return array
+
+    def stored(self, value: ir.Value) -> Array:
+        if not value.is_initializer() or value.const_value is None:
+            raise KeyError(f"'{value.name}' has no value")
+        array: Array = value.const_value.numpy()
+        return array
+
+    def raised(self, value: Any) -> Any:
+        return self._precision.raised(value)
 
 
 class Program:
@@ -87,7 +98,8 @@ class Program:
         return [self._fetch(value, environment) for value in self.outputs]
 
     def _run(self, step: Step, environment: Environment) -> None:
-        inputs = [self._fetch(value, environment) for value in step.node.inputs]
+        picking = step.node.op_type in _PICKING
+        inputs = [self._fetch(value, environment, stored=picking) for value in step.node.inputs]
         try:
             results = step.runner(inputs, environment)
         except _REFUSALS as error:
@@ -99,14 +111,16 @@ class Program:
             ) from error
         for value, result in zip(step.node.outputs, results, strict=False):
             if value in self._wanted:
-                environment[value] = _as_value(result)
+                environment[value] = self._weights.raised(_as_value(result)) if picking else _as_value(result)
         for value in step.forgets:
             environment.pop(value, None)
 
-    def _fetch(self, value: ir.Value | None, environment: Mapping[ir.Value, Any]) -> Any:
+    def _fetch(self, value: ir.Value | None, environment: Mapping[ir.Value, Any], *, stored: bool = False) -> Any:
         if value is None or value.name == "":
             return None
-        return environment[value] if value in environment else self._weights[value]
+        if value in environment:
+            return environment[value]
+        return self._weights.stored(value) if stored else self._weights[value]
 
 
 def _as_value(result: Any) -> Any:

@@ -80,12 +80,20 @@ def _run_one(model: ir.Model, name: str, instance: ir.passes.PassBase) -> PassRe
     if result.model is not model:
         raise InternalError("pass-broke-promise", f"the pass {name} handed back another model")
     seconds = time.perf_counter() - started
-    verify(model)
+    _hold_structure(name, model)
     _hold_signature(name, before, signature_of(model))
     declined: tuple[str, ...] = getattr(instance, "take_declined", tuple)()
     return PassRecord(
         name, bool(result.modified), nodes, _nodes(model), size, weight_bytes(model), round(seconds, 4), declined
     )
+
+
+def _hold_structure(name: str, model: ir.Model) -> None:
+    try:
+        verify(model)
+    except InternalError as error:
+        message = f"the pass {name} broke the graph"
+        raise InternalError("pass-broke-promise", message, where=error.where, why=error.why) from error
 
 
 def _hold_signature(name: str, before: Signature, after: Signature) -> None:

@@ -596,6 +596,7 @@ def test_weights_of_another_shape(folder):
     [
         ({"auto_map": {"AutoModel": "modeling.Net"}}, "untrusted-code"),
         ({"auto_map": {"AutoModel": "somebody/else--modeling.Net"}}, "untrusted-code"),
+        ({"text_config": {"auto_map": {"AutoModel": "modeling.Net"}}}, "untrusted-code"),
         ({"quantization_config": {"quant_method": "gptq"}}, "quantized-checkpoint"),
         ({"attn_implementation": "somebody/kernels"}, "unsafe-file"),
         ({"text_config": {"_attn_implementation": "somebody/kernels"}}, "unsafe-file"),

@@ -63,11 +63,12 @@ def load_huggingface(folder: str | Path, trust: bool) -> tuple[torch.nn.Module, 
 
 def _check_folder(folder: Path, config: Mapping[str, Any], trust: bool) -> None:
     """Refuse what would run the folder's code, or make transformers look outside of it."""
-    if config.get("auto_map") and not trust:
+    code = [value for key, value in _settings(config) if key == "auto_map" and value]
+    if code and not trust:
         raise CompileError(
             "untrusted-code",
             f"{folder} brings its own model code",
-            why=f"config.json has an auto_map: {config['auto_map']}",
+            why=f"config.json has an auto_map: {code[0]}",
             hint="--trust, if you trust its source",
         )
     if quantized := config.get("quantization_config"):
@@ -89,8 +90,8 @@ def _check_folder(folder: Path, config: Mapping[str, Any], trust: bool) -> None:
             why="its .metadata is a pickle",
             hint="save it again with model.save_pretrained(...)",
         )
-    for key, value in _strings(config):
-        if key in ("attn_implementation", "_attn_implementation", "transformers_weights") and "/" in value:
+    for key, value in _settings(config):
+        if key in ("attn_implementation", "_attn_implementation", "transformers_weights") and "/" in str(value):
             raise CompileError(
                 "unsafe-file",
                 f"{folder}/config.json points elsewhere",
@@ -111,16 +112,12 @@ def _check_folder(folder: Path, config: Mapping[str, Any], trust: bool) -> None:
             )
 
 
-def _strings(config: Any) -> Iterator[tuple[str, str]]:
+def _settings(config: Any) -> Iterator[tuple[str, Any]]:
+    """Every setting, those of inner configurations included."""
     if isinstance(config, Mapping):
-        for key, value in config.items():
-            if isinstance(value, str):
-                yield key, value
-            else:
-                yield from _strings(value)
-    elif isinstance(config, list):
-        for value in config:
-            yield from _strings(value)
+        yield from config.items()
+    for value in config.values() if isinstance(config, Mapping) else config if isinstance(config, list) else ():
+        yield from _settings(value)
 
 
 def _check_index(folder: Path, index: Path) -> None:

@@ -9,10 +9,13 @@ from compiler.ir.kernels import (
     indexing,
     linear,
     normalization,
+    optionals,
     pooling,
+    quantization,
     recurrent,
     reductions,
     resize,
+    sampling,
     shaping,
 )
 from compiler.ir.kernels.support import Call, Kernel
@@ -24,10 +27,13 @@ KERNELS: dict[str, Kernel] = {
     **indexing.TABLE,
     **linear.TABLE,
     **normalization.TABLE,
+    **optionals.TABLE,
     **pooling.TABLE,
+    **quantization.TABLE,
     **recurrent.TABLE,
     **reductions.TABLE,
     **resize.TABLE,
+    **sampling.TABLE,
     **shaping.TABLE,
 }
 

@@ -108,11 +108,11 @@ def _unit_clip(x: Array) -> Result:
     return np.minimum(np.maximum(x, _scalar(x, 0)), _scalar(x, 1))
 
 
-def _hard_sigmoid(call: Call, x: Array) -> Array:
+def _hard_sigmoid(call: Call, x: Array) -> Result:
     return _unit_clip(_scalar(x, call["alpha"]) * x + _scalar(x, call["beta"]))
 
 
-def _hard_swish(call: Call, x: Array) -> Array:
+def _hard_swish(call: Call, x: Array) -> Result:
     return x * _unit_clip(x / _scalar(x, 6) + _scalar(x, 0.5))
 
 
@@ -137,7 +137,7 @@ def _swish(call: Call, x: Tensor) -> Tensor:
     return x * torch.sigmoid(call["alpha"] * x)
 
 
-def _mish(call: Call, x: Array) -> Array:
+def _mish(call: Call, x: Array) -> Result:
     return x * np.tanh(_softplus(x))
 
 

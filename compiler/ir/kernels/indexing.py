@@ -111,6 +111,7 @@ TABLE: dict[str, Kernel] = {
     "Gather": _gather,
     "GatherElements": _gather_elements,
     "GatherND": _gather_nd,
+    "Scatter": _scatter_elements,  # what ScatterElements was called until opset 11
     "ScatterElements": _scatter_elements,
     "ScatterND": _scatter_nd,
     "TopK": _top_k,

@@ -15,7 +15,7 @@ def matmul(x: Array, y: Array) -> Result:
     return to_numpy(torch.matmul(to_torch(x), to_torch(y)), x.dtype)
 
 
-def _gemm(call: Call, a: Array, b: Array, c: Array | None = None) -> Array:
+def _gemm(call: Call, a: Array, b: Array, c: Array | None = None) -> Result:
     product = matmul(a.T if call["transA"] else a, b.T if call["transB"] else b)
     if call["alpha"] != 1:
         product = (product * call["alpha"]).astype(a.dtype)
