@@ -146,7 +146,8 @@ def verify(
         with backend.open(artifact, bundle.folder, settings) as session:
             progress.stage("verify", f"{len(cases)} cases")
             answers = [case.thin(session(case.case.inputs)) for case in cases]
-    return replace(compare([case.case for case in cases], answers), notes=tuple(reference["notes"]))
+    verdict = compare([case.case for case in cases], answers)
+    return replace(verdict, notes=(*reference["notes"], *verdict.notes))
 
 
 def _plan(reference: Mapping[str, Any]) -> ReferencePlan:

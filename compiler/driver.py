@@ -182,7 +182,7 @@ def judge(reference: Reference, session: Session) -> Verdict:
     from compiler.validate.compare import compare
 
     verdict = compare(reference.cases, [session(case.inputs) for case in reference.cases])
-    return replace(verdict, notes=reference.notes)
+    return replace(verdict, notes=(*reference.notes, *verdict.notes))
 
 
 def _words(model: ir.Model) -> dict[str, str]:

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch.utils import _pytree as pytree
 
+from compiler.errors import UsageError
+
 _Scalar = (bool, int, float, complex, str, bytes, torch.dtype, torch.device)
 
 
@@ -35,15 +37,30 @@ def tensor_outputs(value: Any) -> dict[str, torch.Tensor]:
 
 
 def nest(names: list[str]) -> dict[str, Any]:
-    """The inverse for inputs: dotted names as nested dicts and tuples whose leaves are the names themselves."""
+    """The inverse for inputs: dotted names as nested dicts and tuples whose leaves are the names themselves.
+
+    A place of a tuple that no name speaks of is None.
+    """
     tree: dict[str, Any] = {}
     for name in names:
         *path, last = name.split(".")
         level = tree
         for part in path:
             level = level.setdefault(part, {})
+            if not isinstance(level, dict):
+                raise _both(level, name)
+        if last in level:
+            raise _both(name, next(other for other in names if other.startswith(f"{name}.")))
         level[last] = name
     return {key: _as_tuples(child) for key, child in tree.items()}
+
+
+def _both(outer: str, inner: str) -> UsageError:
+    return UsageError(
+        "bad-input-spec",
+        f"'{outer}' cannot be one value and hold '{inner}' as well",
+        hint="give the values that it is made of, or the whole",
+    )
 
 
 def _as_tuples(tree: Any) -> Any:
@@ -51,7 +68,8 @@ def _as_tuples(tree: Any) -> Any:
         return tree
     children = {key: _as_tuples(child) for key, child in tree.items()}
     if all(key.isdigit() for key in children):
-        return tuple(children[key] for key in sorted(children, key=int))
+        places = {int(key): child for key, child in children.items()}
+        return tuple(places.get(place) for place in range(max(places) + 1))
     return children
 
 

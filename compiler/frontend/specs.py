@@ -41,13 +41,14 @@ def parse(texts: Iterable[str]) -> InputSpecs:
     tensors: dict[str, TensorSpec] = {}
     constants: dict[str, Any] = {}
     for text in texts:
-        if constant := _CONSTANT.match(text.strip()):
-            constants[constant["name"]] = _literal(text, constant["value"])
-            continue
-        spec = _tensor(text, named)
-        if spec.name in tensors or spec.name in constants:
-            raise UsageError("bad-input-spec", f"input '{spec.name}' is given twice", hint="give each --input once")
-        tensors[spec.name] = spec
+        constant = _CONSTANT.match(text.strip())
+        name = constant["name"] if constant else _split(text)["name"]
+        if name in tensors or name in constants:
+            raise UsageError("bad-input-spec", f"input '{name}' is given twice", hint="give each --input once")
+        if constant:
+            constants[name] = _literal(text, constant["value"])
+        else:
+            tensors[name] = _tensor(text, named)
     return InputSpecs(tuple(tensors.values()), constants)
 
 

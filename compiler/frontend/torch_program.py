@@ -164,7 +164,8 @@ class TorchProgram:
 
     def _arrange(self, names: list[str], constants: Mapping[str, Any]) -> _Call:
         tree = nest([*names, *constants])
-        wrapped = pytree.tree_map(lambda leaf: _Constant(constants[leaf]) if leaf in constants else leaf, tree)
+        fixed = {None: None, **constants}  # a None stands for a place in a tuple that was left out
+        wrapped = pytree.tree_map(lambda leaf: _Constant(fixed[leaf]) if leaf in fixed else leaf, tree)
         if isinstance(self._module, torch.jit.ScriptModule):
             order = [argument.name for argument in script_arguments(self._module)]
             _check_names(wrapped, order, self.parameters(), open_ended=False)

@@ -24,6 +24,8 @@ UNIT_ULPS = 0.25  # the unit is never below this part of a rounding at the outpu
 # The oracle of a float64 model rounds as the model does, so their difference says nothing about the model's error.
 # Sums of 4,096 terms in another order were measured at 5 roundings rms; a hidden float32 is off by 10^8.
 UNIT_ULPS_FLOAT64 = 8.0
+WEAK_ULPS = 4096.0  # roundings, relative to the output, above which the model's own error makes a verdict weak
+WEAK_SHARE = 0.25  # or this share of the output, for types whose roundings are large
 ELEMENT_ULPS = 2.0  # roundings at its own scale that every element may have on top
 
 _EPSILON = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}
@@ -39,6 +41,7 @@ class _Unit:
     rms: float
     worst: float
     epsilon: float
+    scale: float  # the output's own size, rms
 
     def allowed(self, oracle: Floats) -> Floats:
         """The error that each element may have."""
@@ -53,7 +56,21 @@ def compare(cases: Sequence[Case], answers: Iterable[Arrays]) -> Verdict:
     verdicts = [_judge_output(name, cases, got) for name in names]
     verdicts += [_failure(name, "", "the model has no such output") for name in sorted(_unexpected(names, got))]
     passed = all(verdict.passed for verdict in verdicts)
-    return Verdict("passed" if passed else "failed", tuple(verdicts), len(cases))
+    notes = tuple(note for name in names for note in _weakness(name, cases))
+    return Verdict("passed" if passed else "failed", tuple(verdicts), len(cases), notes)
+
+
+def _weakness(name: str, cases: Sequence[Case]) -> list[str]:
+    """A model that loses its own precision gives a wide unit, and a wide unit proves little: that must be said."""
+    epsilon = _EPSILON.get(dtype_name(cases[0].outputs[name].dtype))
+    if epsilon is None:
+        return []
+    unit = _unit(name, cases, epsilon)
+    limit = min(WEAK_ULPS * epsilon, WEAK_SHARE)
+    if unit.rms <= limit * unit.scale:
+        return []
+    share = unit.rms / unit.scale if unit.scale else float("inf")
+    return [f"'{name}': the model's own rounding is {share:.1%} of the output, so this verdict is a weak one"]
 
 
 def _unexpected(names: Sequence[str], got: Sequence[Arrays]) -> set[str]:
@@ -124,7 +141,7 @@ def _judge_floats(name: str, cases: Sequence[Case], got: Sequence[Arrays], epsil
         return OutputVerdict(name, passed=True, used=0.0, error=0.0, budget=0.0, why="no finite elements to compare")
     rms = (squares / max(count, 1)) ** 0.5
     if rms > POOLED * unit.rms and worst.passed:
-        why = f"all elements together are off by {rms:.3g} rms, {rms / unit.rms:.1f} times PyTorch's own error"
+        why = f"all elements together are off by {rms:.3g} rms, {rms / unit.rms:.1f} times the model's own rounding"
         budget = POOLED * unit.rms
         return OutputVerdict(name, False, rms / budget, worst.error, worst.budget, why, worst.case, worst.worst)
     return worst
@@ -143,8 +160,8 @@ def _unit(name: str, cases: Sequence[Case], epsilon: float) -> _Unit:
         count += error.size
     rms = (squares / max(count, 1)) ** 0.5
     ulps = UNIT_ULPS_FLOAT64 if epsilon == _EPSILON["float64"] else UNIT_ULPS
-    floor = ulps * epsilon * (scale / max(count, 1)) ** 0.5
-    return _Unit(max(rms, floor), worst, epsilon)
+    size = (scale / max(count, 1)) ** 0.5
+    return _Unit(max(rms, ulps * epsilon * size), worst, epsilon, size)
 
 
 def _special_values(name: str, case: str, have: Floats, torch: Floats, oracle: Floats) -> OutputVerdict | None:
@@ -176,7 +193,7 @@ def _worst_element(
     place = tuple(int(axis) for axis in index)
     share, off = float(used[place]), float(error[place])
     in_units = off / unit.rms if unit.rms else 0.0
-    why = f"off by {off:.3g}, {in_units:.1f} times PyTorch's own error"
+    why = f"off by {off:.3g}, {in_units:.1f} times the model's own rounding"
     element = Element(place, float(have[place]), float(oracle[place]))
     return OutputVerdict(name, share <= 1.0, share, off, float(allowed[place]), why, case, element)
 

@@ -47,7 +47,8 @@ def test_a_number_of_rows_that_is_not_known_ahead() -> None:
 def test_without_a_reduction_nothing_races() -> None:
     check_unchanged(
         ScatterRows(),
-        "(float[5,3] data, int64[4,1] rows, float[4,3] updates) => (float[5,3] y) { y = ScatterND(data, rows, updates) }",
+        "(float[5,3] data, int64[4,1] rows, float[4,3] updates) => (float[5,3] y) "
+        "{ y = ScatterND(data, rows, updates) }",
     )
 
 
