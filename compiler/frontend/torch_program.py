@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -102,7 +102,7 @@ class TorchProgram:
                 Parameter(argument.name, not argument.has_default_value(), str(argument.type)) for argument in arguments
             )
         return tuple(
-            Parameter(name, parameter.default is parameter.empty, _annotation(parameter))
+            Parameter(name, _is_required(parameter), _annotation(parameter))
             for name, parameter in inspect.signature(self._module.forward).parameters.items()
             if parameter.kind is not parameter.VAR_KEYWORD
         )
@@ -164,12 +164,13 @@ class TorchProgram:
 
     def _arrange(self, names: list[str], constants: Mapping[str, Any]) -> _Call:
         tree = nest([*names, *constants])
-        fixed = {None: None, **constants}  # a None stands for a place in a tuple that was left out
+        fixed: dict[str | None, Any] = {
+            None: None,
+            **constants,
+        }  # a None stands for a place in a tuple that was left out
         wrapped = pytree.tree_map(lambda leaf: _Constant(fixed[leaf]) if leaf in fixed else leaf, tree)
         if isinstance(self._module, torch.jit.ScriptModule):
-            order = [argument.name for argument in script_arguments(self._module)]
-            _check_names(wrapped, order, self.parameters(), open_ended=False)
-            return _Call.of(tuple(wrapped[name] for name in order if name in wrapped), {})
+            return self._arrange_script(wrapped)
         args: list[Any] = []
         kwargs: dict[str, Any] = {}
         signature = inspect.signature(self._module.forward).parameters
@@ -186,6 +187,14 @@ class TorchProgram:
                 kwargs[name] = wrapped[name]
         kwargs |= {name: value for name, value in wrapped.items() if name not in signature}
         return _Call.of(tuple(args), kwargs)
+
+    def _arrange_script(self, wrapped: Mapping[str, Any]) -> _Call:
+        """All by position; what is left out before the last one is at its default."""
+        arguments = script_arguments(self._module)
+        _check_names(wrapped, [argument.name for argument in arguments], self.parameters(), open_ended=False)
+        count = max((place for place, argument in enumerate(arguments, 1) if argument.name in wrapped), default=0)
+        defaults = {argument.name: _Constant(argument.default_value) for argument in arguments[:count]}
+        return _Call.of(tuple((defaults | dict(wrapped)).values()), {})
 
     def _export(
         self,
@@ -318,17 +327,22 @@ def _choose(module: Any, setting: str, kernel: str) -> bool:
     return True
 
 
+def _is_required(parameter: inspect.Parameter) -> bool:
+    return parameter.default is parameter.empty and parameter.kind is not parameter.VAR_POSITIONAL
+
+
 def _annotation(parameter: inspect.Parameter) -> str:
     if parameter.annotation is parameter.empty:
         return ""
-    return inspect.formatannotation(parameter.annotation).replace("torch.", "")
+    text = parameter.annotation  # already text where annotations are postponed
+    return (text if isinstance(text, str) else inspect.formatannotation(text)).replace("torch.", "")
 
 
 def _positional(module: torch.nn.Module, args: tuple[Any, ...]) -> list[str]:
     return list(inspect.signature(module.forward).parameters)[: len(args)]
 
 
-def _check_names(given: Iterable[str], known: list[str], takes: tuple[Parameter, ...], *, open_ended: bool) -> None:
+def _check_names(given: Mapping[str, Any], known: list[str], takes: tuple[Parameter, ...], *, open_ended: bool) -> None:
     for name in given:
         if name not in known and not open_ended:
             raise UsageError(
@@ -337,6 +351,13 @@ def _check_names(given: Iterable[str], known: list[str], takes: tuple[Parameter,
                 why=f"it takes {', '.join(map(str, takes))}",
                 hint=did_you_mean(name, known),
             )
+    if missing := [parameter for parameter in takes if parameter.required and parameter.name not in given]:
+        raise UsageError(
+            "input-mismatch",
+            f"the input '{missing[0].name}' is missing",
+            why=f"the model takes {', '.join(map(str, takes))}",
+            hint=f"add --input '{missing[0].name}:DTYPE[DIMS]'",
+        )
 
 
 def _dynamic_shapes(specs: tuple[TensorSpec, ...]) -> dict[str, Any]:

@@ -36,6 +36,7 @@ DEFAULT: tuple[Step, ...] = (
         "compiler.passes.lift_constants:LiftConstants",
         "first: later passes look at initializers only",
     ),
+    Step("infer-shapes", "compiler.passes.infer_shapes:InferShapes", "early: many passes ask for a shape"),
     Step(
         "remove-identities", "compiler.passes.remove_identities:RemoveIdentities", "before folding: fewer users to see"
     ),

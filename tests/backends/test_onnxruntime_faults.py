@@ -1,0 +1,79 @@
+"""Faults of ONNX Runtime that we work around. When one of these stops failing, its workaround can go."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+
+import compiler
+
+
+def session(body: str, level: onnxruntime.GraphOptimizationLevel) -> onnxruntime.InferenceSession:
+    model = onnx.parser.parse_model(f'<ir_version: 10, opset_import: ["": 18]> g {body}')
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = level
+    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+
+POOL = "y = MaxPool<kernel_shape = [3,3], strides = [2,2]>(t)"
+PLAIN = f"(float[1,1,4,4] x) => (float[1,1,2,2] y) <int64[8] p = {{0,0,0,0,0,0,1,1}}> {{ t = Pad(x, p) {POOL} }}"
+NAMED = (
+    "(float[1,1,4,4] x) => (float[1,1,2,2] y) <int64[8] p = {0,0,0,0,0,0,1,1}, int64[4] a = {0,1,2,3}, float z = {0}> "
+    f"{{ t = Pad(x, p, z, a) {POOL} }}"
+)
+BELOW_ZERO = {"x": -np.ones((1, 1, 4, 4), np.float32)}
+RIGHT = [-1, 0, 0, 0]
+LEVELS = onnxruntime.GraphOptimizationLevel
+
+
+@pytest.mark.parametrize(
+    ("graph", "level", "answer"),
+    [
+        (PLAIN, LEVELS.ORT_DISABLE_ALL, RIGHT),
+        (PLAIN, LEVELS.ORT_ENABLE_ALL, [-1, -1, -1, -1]),
+        (NAMED, LEVELS.ORT_ENABLE_ALL, RIGHT),
+    ],
+    ids=["as written", "merged into the pool, and wrong", "axes named, not merged"],
+)
+def test_zero_padding_before_a_max_pool(
+    graph: str, level: onnxruntime.GraphOptimizationLevel, answer: list[int]
+) -> None:
+    assert session(graph, level).run(None, BELOW_ZERO)[0].ravel().tolist() == answer
+
+
+class PaddedPool(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.max_pool2d(torch.nn.functional.pad(-x.abs(), (0, 1, 0, 1)), 3, 2)
+
+
+def test_a_padded_pool_compiles_to_the_right_numbers(tmp_path: Path) -> None:
+    result = compiler.compile(PaddedPool(), ["x:float32[batch=1..4,2,8,8]"], target="onnxruntime", output=tmp_path)
+    assert result.passed, result.verdict
+
+
+class Messages(torch.nn.Module):
+    def forward(self, x: torch.Tensor, to: torch.Tensor, message: torch.Tensor) -> torch.Tensor:
+        return x.index_add(0, to, message)
+
+
+def test_adding_many_rows_to_few_is_right_on_several_threads(tmp_path: Path) -> None:
+    """ScatterND with a reduction races there; the artifact must not hold one."""
+    specs = ["x:float32[64,256]", "to:int64[4096]", "message:float32[4096,256]"]
+    result = compiler.compile(Messages(), specs, target="onnxruntime", output=tmp_path)
+    assert result.passed, result.verdict
+    rng = np.random.default_rng(0)
+    inputs = {
+        "x": np.zeros((64, 256), np.float32),
+        "to": rng.integers(0, 64, 4096),
+        "message": rng.integers(-8, 8, (4096, 256)).astype(np.float32),  # small integers add up exactly
+    }
+    exact = inputs["x"].copy()
+    np.add.at(exact, inputs["to"], inputs["message"])
+    with result.session(threads=4) as run:
+        for _ in range(10):
+            np.testing.assert_array_equal(run(inputs)["output"], exact)

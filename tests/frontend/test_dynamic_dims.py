@@ -1,0 +1,224 @@
+"""A dim that was declared dynamic stays dynamic over its whole range, or the line that fixed it is named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from compiler.contracts import Dim, Source
+from compiler.errors import CompileError
+from compiler.frontend.prepare import trace
+from compiler.frontend.torch_program import TorchProgram
+from compiler.ir.evaluate import Evaluator
+from compiler.ir.verify import signature_of
+
+import numpy as np
+
+
+class Function(nn.Module):
+    def __init__(self, function: Callable[..., Any], **modules: nn.Module) -> None:
+        super().__init__()
+        self.function = function
+        self.kept = nn.ModuleDict(modules)
+
+    def forward(self, x: torch.Tensor) -> Any:
+        return self.function(x, **self.kept)
+
+
+def captured(module: nn.Module, *texts: str) -> TorchProgram:
+    program = TorchProgram(Source("", "test", ""), module)
+    trace(program, texts, None, seed=0, effort="quick")
+    return program
+
+
+def agrees(module: nn.Module, text: str, *shapes: tuple[int, ...]) -> Any:
+    """The captured graph gives PyTorch's own numbers at all of these shapes; the graph's signature is handed back."""
+    torch.manual_seed(0)
+    program = captured(module, text)
+    graph = program.capture(24)
+    evaluate = Evaluator(graph, precise=True)
+    for shape in shapes:
+        inputs = {"x": np.random.default_rng(0).standard_normal(shape, np.float32)}
+        want, have = program.run(inputs, precise=True), evaluate(inputs)
+        for name in want:
+            np.testing.assert_allclose(have[name], want[name], rtol=1e-9, atol=1e-9, err_msg=f"{name} at {shape}")
+    return signature_of(graph)
+
+
+def specialized(function: Callable[..., Any], *texts: str) -> CompileError:
+    with pytest.raises(CompileError) as caught:
+        captured(Function(function), *texts)
+    assert caught.value.code == "dim-specialized"
+    return caught.value
+
+
+def line_of(marker: str) -> str:
+    """This file's own line with a marker, as an error names it."""
+    lines = Path(__file__).read_text().splitlines()
+    (number,) = [number for number, line in enumerate(lines, 1) if line.endswith(f"# {marker}")]
+    return f"{__file__}:{number}"
+
+
+# -- stays dynamic ----------------------------------------------------------------------------------------------
+
+
+def test_a_batch_of_one_works_though_nobody_traced_it() -> None:
+    seen: list[int] = []
+
+    def look(x: torch.Tensor) -> torch.Tensor:
+        hint = x.shape[0].node.hint if isinstance(x.shape[0], torch.SymInt) else x.shape[0]
+        seen.append(hint)
+        return x * 2
+
+    agrees(Function(look), "x:float32[n=1..8,3]", (1, 3), (2, 3), (8, 3))
+    assert seen[0] not in (0, 1)
+
+
+def test_the_users_names_are_in_the_graph() -> None:
+    signature = agrees(Function(lambda x: (x + 1, x.sum(1))), "x:float32[batch=1..8,seq=2..9]", (1, 2), (8, 9))
+    assert [str(spec) for spec in signature.inputs] == ["x:float32[batch,seq]"]
+    assert [str(spec) for spec in signature.outputs] == ["output_0:float32[batch,seq]", "output_1:float32[batch]"]
+
+
+def test_two_dims_of_equal_range_stay_apart() -> None:
+    signature = agrees(
+        Function(lambda x: x @ x.transpose(1, 2)), "x:float32[2,rows=1..8,columns=1..8]", (2, 1, 8), (2, 8, 1), (2, 3, 5)
+    )
+    assert str(signature.outputs[0]) == "output:float32[2,rows,rows]"
+
+
+def test_one_dim_of_two_inputs_is_one() -> None:
+    class Two(nn.Module):
+        def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+            return x + y
+
+    graph = captured(Two(), "x:float32[n=1..8,3]", "y:float32[n,1]").capture(24)
+    assert [str(spec) for spec in signature_of(graph).inputs] == ["x:float32[n,3]", "y:float32[n,1]"]
+
+
+def test_multiples_stay_multiples() -> None:
+    halve = nn.Sequential(nn.Conv2d(1, 2, 3, stride=2, padding=1), nn.Conv2d(2, 1, 3, stride=2, padding=1))
+    module = Function(lambda x, halve: x + nn.functional.interpolate(halve(x), scale_factor=4), halve=halve)
+    signature = agrees(module, "x:float32[1,1,h=4*1..8,w=4*1..4]", (1, 1, 4, 4), (1, 1, 32, 16), (1, 1, 12, 8))
+    assert len(signature.inputs[0].dims) == 4
+
+
+def test_a_large_step() -> None:
+    module = Function(lambda x, pool: pool(x).flatten(1).mean(1), pool=nn.MaxPool2d(32))
+    agrees(module, "x:float32[1,1,h=32*2..16,64]", (1, 1, 64, 64), (1, 1, 96, 64))
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_recurrent_networks_take_any_sequence(kind: type[nn.RNNBase], bidirectional: bool) -> None:
+    layers = kind(4, 5, num_layers=2, bidirectional=bidirectional, batch_first=True)  # type: ignore[call-arg]
+    module = Function(lambda x, layers: layers(x)[0], layers=layers)
+    signature = agrees(module, "x:float32[batch=1..4,seq=2..40,4]", (1, 2, 4), (4, 40, 4), (3, 7, 4))
+    width = 10 if bidirectional else 5
+    assert str(signature.outputs[0]) == f"output:float32[batch,seq,{width}]"
+
+
+def test_attention_over_any_sequence() -> None:
+    layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+    module = Function(lambda x, layer: layer(x), layer=layer)
+    agrees(module, "x:float32[batch=1..4,seq=1..16,8]", (1, 1, 8), (4, 16, 8), (2, 5, 8))
+
+
+def test_a_size_in_the_arithmetic() -> None:
+    agrees(Function(lambda x: x.reshape(x.shape[0] * 3) / x.shape[0]), "x:float32[n=1..8,3]", (1, 3), (8, 3))
+
+
+def test_a_range_that_includes_zero() -> None:
+    agrees(Function(lambda x: (x * 2, x.sum(0))), "x:float32[n=0..8,3]", (0, 3), (1, 3), (8, 3))
+
+
+# -- does not stay dynamic --------------------------------------------------------------------------------------
+
+
+def test_a_reshape_to_a_number_names_its_line() -> None:
+    def reshape(x: torch.Tensor) -> torch.Tensor:
+        return x.reshape(7, -1)  # reshape
+
+    error = specialized(reshape, "x:float32[n=1..8,3]")
+    assert error.where is not None
+    assert line_of("reshape") in error.where
+
+
+def test_a_comparison_with_a_number_names_its_line() -> None:
+    def compare(x: torch.Tensor) -> torch.Tensor:
+        if x.shape[0] > 4:  # compare
+            return x + 1
+        return x - 1
+
+    error = specialized(compare, "x:float32[n=1..8,3]")
+    assert error.where is not None
+    assert line_of("compare") in error.where
+    assert "n" in error.message
+
+
+def test_a_size_that_becomes_a_python_number_names_its_line() -> None:
+    def number(x: torch.Tensor) -> torch.Tensor:
+        return x * int(x.shape[0])  # number
+
+    error = specialized(number, "x:float32[n=1..8,3]")
+    assert error.where is not None
+    assert line_of("number") in error.where
+
+
+def test_two_dims_that_the_model_takes_for_one() -> None:
+    def add(x: torch.Tensor) -> torch.Tensor:
+        return x + x.T  # square
+
+    error = specialized(add, "x:float32[n=1..8,m=1..8]")
+    assert "m" in error.message or "n" in error.message
+    assert line_of("square") in str(error.where)
+
+
+def test_a_loop_over_a_dim_is_told() -> None:
+    def loop(x: torch.Tensor) -> torch.Tensor:
+        total = x[0]
+        for row in x:
+            total = total + row
+        return total
+
+    assert specialized(loop, "x:float32[n=2..8,3]").why
+
+
+def test_a_range_that_holds_is_taken() -> None:
+    def compare(x: torch.Tensor) -> torch.Tensor:
+        return x + 1 if x.shape[0] > 4 else x - 1
+
+    agrees(Function(compare), "x:float32[n=5..8,3]", (5, 3), (8, 3))
+
+
+def test_a_shape_that_cannot_be_is_told_at_its_line() -> None:
+    def impossible(x: torch.Tensor) -> torch.Tensor:
+        return x.reshape(5, 5)  # impossible
+
+    with pytest.raises(CompileError) as caught:
+        captured(Function(impossible), "x:float32[2,3]")
+    assert caught.value.code == "capture-failed"
+    assert line_of("impossible") in str(caught.value.where)
+
+
+def test_a_decision_on_data_is_told_at_its_line() -> None:
+    def decide(x: torch.Tensor) -> torch.Tensor:
+        if x.sum() > 0:  # decide
+            return x
+        return -x
+
+    with pytest.raises(CompileError) as caught:
+        captured(Function(decide), "x:float32[2,3]")
+    assert caught.value.code == "capture-failed"
+    assert line_of("decide") in str(caught.value.where)
+
+
+def test_dims_show_as_they_are_written() -> None:
+    assert str(Dim("h", 64, 512, 32)) == "h=32*2..16"
+    assert 96 in Dim("h", 64, 512, 32)
+    assert not {0, 32, 97, 544} & {size for size in range(600) if size in Dim("h", 64, 512, 32)}

@@ -1,0 +1,197 @@
+"""Which inputs a program is captured with: the user's word, then data, then what the file says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from compiler.contracts import Arrays, Source, TensorSpec
+from compiler.errors import UsageError
+from compiler.frontend.prepare import trace
+from compiler.frontend.reference import ReferencePlan, compute
+from compiler.frontend.specs import parse
+from compiler.frontend.torch_program import TorchProgram
+
+
+class Net(nn.Module):
+    def forward(self, x: torch.Tensor, mask: torch.Tensor | None = None, scale: float = 1.0) -> torch.Tensor:
+        return x * scale if mask is None else x * mask * scale
+
+
+class Nested(nn.Module):
+    def forward(self, x: torch.Tensor, cache: tuple[Any, ...], state: dict[str, torch.Tensor]) -> dict[str, Any]:
+        first, middle, last = cache
+        assert middle is None
+        return {"sum": x + first["key"] + last, "parts": (first["value"], state["hidden"] * 2, None), "number": 3}
+
+
+def program(module: nn.Module, **known: Any) -> TorchProgram:
+    return TorchProgram(Source("", "test", ""), module, **known)
+
+
+def plan(
+    module: nn.Module, *texts: str, data: Arrays | None = None, effort: str = "quick", **known: Any
+) -> ReferencePlan:
+    return trace(program(module, **known), texts, data, seed=0, effort=effort)
+
+
+def shown(found: ReferencePlan) -> list[str]:
+    return [str(spec) for spec in found.specs]
+
+
+FIXED = (TensorSpec("x", "float32", (2, 3)),)
+RANGED = parse(["x:float32[n=1..4,3]", "mask:float32[n,3]"]).tensors
+DATA = {"x": np.ones((2, 3), np.float32)}
+
+
+def test_the_user_says() -> None:
+    assert shown(plan(Net(), "x:float32[n=1..4,3]")) == ["x:float32[n=1..4,3]"]
+
+
+def test_the_file_says() -> None:
+    assert shown(plan(Net(), specs=FIXED)) == ["x:float32[2,3]"]
+
+
+def test_the_users_word_comes_before_the_files() -> None:
+    assert shown(plan(Net(), "x:float32[n=1..9,4]", specs=FIXED)) == ["x:float32[n=1..9,4]"]
+
+
+def test_a_range_given_for_one_input_holds_for_the_dims_of_the_others() -> None:
+    assert shown(plan(Net(), "x:float32[n=1..16,3]", specs=RANGED)) == ["x:float32[n=1..16,3]", "mask:float32[n=1..16,3]"]
+
+
+def test_data_says_by_itself() -> None:
+    found = plan(Net(), data=DATA)
+    assert shown(found) == ["x:float32[2,3]"]
+    assert found.given == {"given inputs": DATA}
+
+
+def test_data_is_a_case_of_a_ranged_spec() -> None:
+    found = plan(Net(), "x:float32[n=1..4,3]", data=DATA)
+    assert shown(found) == ["x:float32[n=1..4,3]"]
+    assert list(found.given) == ["given inputs"]
+
+
+def test_data_that_does_not_fit_the_spec_is_told() -> None:
+    with pytest.raises(UsageError) as caught:
+        plan(Net(), "x:float32[n=1..4,4]", data=DATA)
+    assert (caught.value.code, caught.value.where) == ("input-mismatch", "--inputs")
+
+
+def test_examples_of_the_file_are_a_case_while_they_fit() -> None:
+    assert list(plan(Net(), examples=DATA).given) == ["the file's own inputs"]
+    assert list(plan(Net(), "x:float32[n=1..4,3]", examples=DATA).given) == ["the file's own inputs"]
+    assert list(plan(Net(), "x:float32[n=1..4,7]", examples=DATA).given) == []
+
+
+def test_a_scalar_is_fixed_and_no_input() -> None:
+    net = program(Net())
+    found = trace(net, ["x:float32[2,3]", "scale=2.5"], None, seed=0, effort="quick")
+    assert shown(found) == ["x:float32[2,3]"]
+    assert net.run({"x": DATA["x"]}, precise=False)["output"].tolist() == [[2.5] * 3] * 2
+
+
+def test_a_scalar_takes_the_place_of_a_tensor_that_the_file_knows() -> None:
+    assert shown(plan(Net(), "mask=None", specs=RANGED)) == ["x:float32[n=1..4,3]"]
+
+
+def test_no_inputs_at_all_lists_what_the_model_takes() -> None:
+    with pytest.raises(UsageError) as caught:
+        plan(Net())
+    error = caught.value
+    assert (error.code, error.exit_code) == ("inputs-unknown", 2)
+    assert "x: Tensor, mask: Tensor | None (optional), scale: float (optional)" in str(error.why)
+    assert "--input 'x:DTYPE[DIMS]'" in str(error.hint)
+    assert "mask" not in str(error.hint)
+
+
+def test_a_mistyped_input_gets_a_suggestion() -> None:
+    with pytest.raises(UsageError) as caught:
+        plan(Net(), "x:float32[2,3]", "maks:float32[2,3]")
+    assert (caught.value.code, caught.value.hint) == ("unknown-input", "did you mean 'mask'?")
+    assert "x: Tensor" in str(caught.value.why)
+
+
+def test_a_required_input_that_is_missing_is_told() -> None:
+    with pytest.raises(UsageError) as caught:
+        plan(Net(), "mask:float32[2,3]")
+    assert (caught.value.code, caught.value.message) == ("input-mismatch", "the input 'x' is missing")
+    assert "--input 'x:DTYPE[DIMS]'" in str(caught.value.hint)
+
+
+def test_nested_inputs_and_outputs_have_names() -> None:
+    net = program(Nested())
+    texts = ["x:float32[n=1..4]", "cache.0.key:float32[n]", "cache.0.value:float32[2]", "cache.2:float32[n]"]
+    found = trace(net, [*texts, "state.hidden:float32[2]"], None, seed=0, effort="quick")
+    inputs = found.inputs({"n": 3}, 0)
+    outputs = net.run(inputs, precise=False)
+    assert list(outputs) == ["sum", "parts.0", "parts.1"]
+    np.testing.assert_allclose(
+        outputs["sum"], inputs["x"] + inputs["cache.0.key"] + inputs["cache.2"], rtol=1e-6, atol=1e-6
+    )
+    np.testing.assert_array_equal(outputs["parts.1"], 2 * inputs["state.hidden"])
+    graph = net.capture(24).graph
+    assert {value.name for value in graph.inputs} == set(inputs)
+    assert [value.name for value in graph.outputs] == list(outputs)
+
+
+def test_open_ended_arguments() -> None:
+    class Open(nn.Module):
+        def forward(self, *tensors: torch.Tensor, **more: torch.Tensor) -> torch.Tensor:
+            return tensors[0] - tensors[1] + more["extra"]
+
+    net = program(Open())
+    trace(net, ["tensors.0:float32[2]", "tensors.1:float32[2]", "extra:float32[2]"], None, seed=0, effort="quick")
+    ones = np.ones(2, np.float32)
+    outputs = net.run({"tensors.0": 5 * ones, "tensors.1": ones, "extra": 2 * ones}, precise=False)
+    assert outputs["output"].tolist() == [6, 6]
+
+
+# -- the reference ----------------------------------------------------------------------------------------------
+
+
+def names(module: nn.Module, *texts: str, effort: str = "quick") -> list[str]:
+    net = program(module)
+    found = trace(net, texts, None, seed=0, effort=effort)
+    return [case.name for case in compute(net, found, "PyTorch").cases]
+
+
+def test_fixed_shapes_are_checked_on_two_draws() -> None:
+    assert names(Net(), "x:float32[2,3]") == ["fixed shapes", "fixed shapes (draw 2)"]
+
+
+def test_a_dim_is_checked_at_both_ends_and_an_odd_middle() -> None:
+    assert names(Net(), "x:float32[n=1..32,3]") == ["n=11", "n=1", "n=32"]
+
+
+def test_all_dims_are_at_their_ends_together() -> None:
+    assert names(Net(), "x:float32[n=1..4,m=2..8]") == ["n=3 m=5", "n=1 m=2", "n=4 m=8"]
+
+
+def test_more_effort_means_more_draws() -> None:
+    assert len(names(Net(), "x:float32[n=1..32,3]", effort="normal")) == 5
+    assert len(names(Net(), "x:float32[2,3]", effort="thorough")) == 5
+
+
+def test_a_corner_that_would_take_too_long_is_split_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("compiler.frontend.reference._CORNER_BUDGET", {"quick": 0.0})
+    net = program(Net())
+    found = trace(net, ["x:float32[n=1..4,m=2..8]"], None, seed=0, effort="quick")
+    reference = compute(net, found, "PyTorch")
+    assert [case.name for case in reference.cases][2:] == ["n=4 m=2", "n=1 m=8"]
+    assert "n=4 m=8 together would take about" in reference.notes[0]
+
+
+def test_a_case_carries_what_it_was_made_from() -> None:
+    net = program(Net())
+    found = trace(net, ["x:float32[n=1..4,3]"], None, seed=7, effort="quick")
+    for case in compute(net, found, "PyTorch").cases:
+        assert case.draw == 0
+        again = found.inputs(dict(case.sizes), 0)
+        np.testing.assert_array_equal(case.inputs["x"], again["x"])
+        assert case.outputs["output"].dtype == np.float32
+        assert case.oracle["output"].dtype == np.float64
