@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from compiler.contracts import Dim, Extent, TensorSpec
@@ -34,12 +35,10 @@ def _candidates(module: torch.nn.Module) -> Iterator[tuple[TensorSpec, ...]]:
     others = [name for name in known if name != main]
     first = [main] if main in known else []
     for chosen in (first, *([*first, other] for other in others), [*first, *others]):
-        names = [name for name in known if name in chosen]
-        specs = [known[name] for name in names]
-        if "input_ids" in names and "attention_mask" in accepted:
-            specs.append(TensorSpec("attention_mask", "int64", known["input_ids"].dims))
-        if specs:
-            yield tuple(specs)
+        for specs in product(*(known[name] for name in known if name in chosen)):
+            masked = [spec for spec in specs if spec.name == "input_ids" and "attention_mask" in accepted]
+            if specs:
+                yield (*specs, *(TensorSpec("attention_mask", "int64", spec.dims) for spec in masked))
 
 
 def _runs(module: torch.nn.Module, specs: tuple[TensorSpec, ...]) -> bool:
@@ -61,19 +60,24 @@ def _runs(module: torch.nn.Module, specs: tuple[TensorSpec, ...]) -> bool:
     return True
 
 
-def _by_name(config: Any) -> dict[str, TensorSpec]:
+def _by_name(config: Any) -> dict[str, tuple[TensorSpec, ...]]:
+    """The inputs that models of the library share, each with the layouts in use."""
     longest = min(_of(config, "max_position_embeddings", "n_positions", "max_source_positions") or _LONGEST, _LONGEST)
     lowest = min(8, longest)
     side = _of(config, "image_size") or 224
     height, width = side if isinstance(side, (list, tuple)) else (side, side)
     frames = _of(config, "max_source_positions")
     bins = _of(config, "num_mel_bins", "num_mel_features", "feature_size") or 80
+    length = 2 * frames if frames else 3000
     return {
-        "input_ids": TensorSpec("input_ids", "int64", (_BATCH, Dim("seq", lowest, longest))),
-        "decoder_input_ids": TensorSpec("decoder_input_ids", "int64", (_BATCH, Dim("target", lowest, longest))),
-        "pixel_values": _float("pixel_values", _BATCH, _of(config, "num_channels") or 3, height, width),
-        "input_values": _float("input_values", _BATCH, _AUDIO_SAMPLES),
-        "input_features": _float("input_features", _BATCH, bins, 2 * frames if frames else 3000),
+        "input_ids": (TensorSpec("input_ids", "int64", (_BATCH, Dim("seq", lowest, longest))),),
+        "decoder_input_ids": (TensorSpec("decoder_input_ids", "int64", (_BATCH, Dim("target", lowest, longest))),),
+        "pixel_values": (_float("pixel_values", _BATCH, _of(config, "num_channels") or 3, height, width),),
+        "input_values": (_float("input_values", _BATCH, _AUDIO_SAMPLES),),
+        "input_features": (
+            _float("input_features", _BATCH, bins, length),
+            _float("input_features", _BATCH, Dim("frames", 64, 512), bins),
+        ),
     }
 
 

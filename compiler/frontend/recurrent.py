@@ -14,6 +14,7 @@ from unittest import mock
 
 import torch
 from torch._C import DispatchKey
+from torch._decomp import decomposition_table
 
 _KEYS = (DispatchKey.CompositeImplicitAutograd, DispatchKey.Autograd)
 
@@ -42,6 +43,8 @@ def dynamic_recurrence() -> Iterator[None]:
     with ExitStack() as stack:
         for operator, shapes in ((torch.ops.aten.lstm.input, _lstm), (torch.ops.aten.gru.input, _gru)):
             stack.enter_context(mock.patch.dict(operator.py_kernels, dict.fromkeys(_KEYS, shapes)))
+            # Fake tensors look here first once the exporter keeps the operator from being decomposed.
+            stack.enter_context(mock.patch.dict(decomposition_table, {operator: shapes}))
             # What an operator dispatches to is remembered; it must be looked up anew on the way in and out.
             operator._dispatch_cache.clear()
             stack.callback(operator._dispatch_cache.clear)

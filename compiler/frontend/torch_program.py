@@ -164,10 +164,8 @@ class TorchProgram:
 
     def _arrange(self, names: list[str], constants: Mapping[str, Any]) -> _Call:
         tree = nest([*names, *constants])
-        fixed: dict[str | None, Any] = {
-            None: None,
-            **constants,
-        }  # a None stands for a place in a tuple that was left out
+        # A None stands for a place in a tuple that was left out.
+        fixed: dict[Any, Any] = {None: None, **constants}
         wrapped = pytree.tree_map(lambda leaf: _Constant(fixed[leaf]) if leaf in fixed else leaf, tree)
         if isinstance(self._module, torch.jit.ScriptModule):
             return self._arrange_script(wrapped)

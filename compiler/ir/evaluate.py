@@ -190,13 +190,9 @@ class _KernelRunner:
 
         attributes = {**default_attributes(schema), **node.attributes}
         values = {name: _attribute_value(attr, precision) for name, attr in attributes.items()}
-        wanted = [
-            place
-            for place, value in enumerate(node.outputs, 1)
-            if value.name and (value.uses() or value.is_graph_output())
-        ]
+        outputs = max((place for place, value in enumerate(node.outputs, 1) if value.name), default=1)
         self._kernel = kernel
-        self._call = Call(node.op_type, schema.since_version, values, max(wanted, default=1), precision.element_type)
+        self._call = Call(node.op_type, schema.since_version, values, outputs, precision.element_type)
 
     def __call__(self, inputs: Sequence[Any], environment: Mapping[ir.Value, Any]) -> Sequence[Any]:
         result = self._kernel(self._call, *inputs)

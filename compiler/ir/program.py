@@ -92,7 +92,8 @@ class Program:
     def __call__(self, arguments: Sequence[Any], outer: Mapping[ir.Value, Any]) -> list[Any]:
         """The outputs; `outer` is where the values come from that the graph captures."""
         environment: Environment = {value: outer[value] for value in self.captured if value in outer}
-        environment.update((value, given) for value, given in zip(self.inputs, arguments, strict=True) if value)
+        given = zip(self.inputs, arguments, strict=True)
+        environment.update((value, argument) for value, argument in given if value is not None)
         for step in self._steps:
             self._run(step, environment)
         return [self._fetch(value, environment) for value in self.outputs]

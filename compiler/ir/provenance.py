@@ -63,9 +63,21 @@ def origins(node: ir.Node) -> tuple[Provenance, ...]:
     """Every origin of a node, in the order in which they were joined."""
     joined = node.metadata_props.get(ORIGINS)
     if joined is not None:
-        return tuple(Provenance(**fields) for fields in json.loads(joined))
+        return _read_origins(joined)
     own = _from_exporter(node)
     return (own,) if own else ()
+
+
+def _read_origins(text: str) -> tuple[Provenance, ...]:
+    # Metadata comes with files that others wrote; what cannot be read is no provenance.
+    try:
+        return tuple(_origin(**fields) for fields in json.loads(text))
+    except (ValueError, TypeError):
+        return ()
+
+
+def _origin(module: str = "", path: str = "", line: int = 0, code: str = "") -> Provenance:
+    return Provenance(str(module), str(path), int(line), str(code))
 
 
 def describe(node: ir.Node) -> str:
@@ -106,9 +118,12 @@ def _from_exporter(node: ir.Node) -> Provenance | None:
 
 
 def _module(name_scopes: str) -> str:
+    try:
+        scopes = ast.literal_eval(name_scopes)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return ""
     # The last scope is the operation itself.
-    scopes: list[str] = ast.literal_eval(name_scopes)
-    return scopes[-2] if len(scopes) > 1 else ""
+    return str(scopes[-2]) if isinstance(scopes, list) and len(scopes) > 1 else ""
 
 
 def _module_in_name(name: str) -> str | None:

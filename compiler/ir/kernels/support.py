@@ -24,7 +24,7 @@ HALF = np.dtype(np.float16)
 class Call:
     """A node as a kernel sees it: attributes with the schema's defaults, and the version that defines it.
 
-    `outputs` counts up to the last output that somebody wants; `element_type` maps an ONNX element type to the one to
+    `outputs` counts up to the last output that the node has; `element_type` maps an ONNX element type to the one to
     compute in, which is float64 for every float when the evaluation is precise.
     """
 
