@@ -14,7 +14,7 @@ SIZE ?= small
 TARGET ?= onnxruntime
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format models bench bench-compile clean
+.PHONY: help demo test lint format models bench bench-compile bench-architectures clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-zA-Z_\/%<>.-]+:.*## / {printf "  make %-28s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,6 +62,11 @@ bench: bench-compile ## every benchmark: ratios, measured side by side in one ru
 
 bench-compile: $(READY) ## what compiling costs beside a plain export script: time, memory, loading
 	$(BIN)/python tests/bench/bench_compile.py
+
+N ?= 60
+SEED ?= 0
+bench-architectures: $(READY) ## how many of N architectures sampled from transformers compile (SEED=0)
+	$(BIN)/python tests/bench/architectures.py -n $(N) --seed $(SEED)
 
 clean: ## remove what was built; .venv stays
 	rm -rf build .pytest_cache .mypy_cache .ruff_cache

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,11 +13,13 @@ from torch.export import ExportedProgram
 from torch.fx.experimental.symbolic_shapes import ConstraintViolationError
 from torch.utils import _pytree as pytree
 
-from compiler.contracts import Array, Arrays, Dim, Extent, Source, TensorSpec
+from compiler.contracts import Array, Arrays, Dim, Source, TensorSpec
 from compiler.errors import CompileError, UsageError, did_you_mean
 from compiler.frontend import graph_ranges, onnx_export
-from compiler.frontend.arrays import to_numpy, to_torch, torch_dtype_name
-from compiler.frontend.naming import named_leaves, nest, output_leaves, tensor_outputs
+from compiler.frontend.arrays import to_numpy, to_torch
+from compiler.frontend.call import Call, Constant, call_of
+from compiler.frontend.exported_facts import exported_specs, output_names, refuse_training, within
+from compiler.frontend.naming import nest, tensor_outputs
 from compiler.frontend.oracle import float64_oracle
 from compiler.frontend.program import InputRange, Parameter
 from compiler.frontend.recurrent import dynamic_recurrence
@@ -30,34 +32,6 @@ if TYPE_CHECKING:
 
 
 _EXPORT_HINT = "--input can name other inputs or fix a dim; --debug shows torch's whole report"
-
-
-@dataclass(frozen=True)
-class _Constant:
-    """A Python scalar that is part of the call but no tensor input."""
-
-    value: Any
-
-
-@dataclass(frozen=True)
-class _Call:
-    """How flat named tensors become (args, kwargs): a pytree whose leaves are names or constants."""
-
-    leaves: tuple[str | _Constant, ...]
-    tree: pytree.TreeSpec
-
-    @classmethod
-    def of(cls, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Call:
-        leaves, tree = pytree.tree_flatten((args, kwargs))
-        return cls(tuple(leaves), tree)
-
-    def bind(self, values: Mapping[str, Any], constant: Callable[[Any], Any] = lambda value: value) -> Any:
-        leaves = [values[leaf] if isinstance(leaf, str) else constant(leaf.value) for leaf in self.leaves]
-        return pytree.tree_unflatten(leaves, self.tree)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        return tuple(leaf for leaf in self.leaves if isinstance(leaf, str))
 
 
 class TorchProgram:
@@ -74,14 +48,14 @@ class TorchProgram:
         examples: Arrays | None = None,
     ) -> None:
         if exported is not None:
-            _refuse_training(exported)
+            refuse_training(exported)
         self._source = source
         self._exported = exported
         self._given = exported  # what came from outside, as opposed to what `trace` made
         self._module: torch.nn.Module = (
             exported.module(check_guards=False) if exported is not None else _evaluated(module)
         )
-        self._call = _call_of(exported) if exported is not None else None
+        self._call = call_of(exported) if exported is not None else None
         self._specs = specs
         self._suggest = suggest
         self._examples = dict(examples or {})
@@ -95,7 +69,7 @@ class TorchProgram:
 
     def parameters(self) -> tuple[Parameter, ...]:
         if self._given is not None:
-            return tuple(Parameter(str(spec), required=True) for spec in _exported_specs(self._given))
+            return tuple(Parameter(str(spec), required=True) for spec in exported_specs(self._given))
         if isinstance(self._module, torch.jit.ScriptModule):
             arguments = script_arguments(self._module)
             return tuple(
@@ -108,7 +82,7 @@ class TorchProgram:
         )
 
     def declared(self) -> tuple[TensorSpec, ...]:
-        return _exported_specs(self._given) if self._given is not None else self._specs
+        return exported_specs(self._given) if self._given is not None else self._specs
 
     def suggested(self) -> tuple[TensorSpec, ...]:
         return self._suggest() if self._suggest is not None else ()
@@ -141,7 +115,7 @@ class TorchProgram:
             self._exported = self._export(self._module, self._call, specs, tensors)
             self._source = replace(self._source, route="torch.export")
         if self._exported is not None:
-            _refuse_training(self._exported)
+            refuse_training(self._exported)
 
     def _hold_to_declared(self, specs: tuple[TensorSpec, ...], constants: Mapping[str, Any]) -> None:
         if constants:
@@ -154,7 +128,7 @@ class TorchProgram:
             if want.dtype != have.dtype or len(want.dims) != len(have.dims):
                 raise UsageError("input-mismatch", f"'{want}' does not fit the exported program's '{have}'")
             for asked, allowed in zip(want.dims, have.dims, strict=True):
-                if not _within(asked, allowed):
+                if not within(asked, allowed):
                     raise UsageError(
                         "input-mismatch",
                         f"'{want}' asks for more than the exported program allows: '{have}'",
@@ -162,11 +136,11 @@ class TorchProgram:
                     )
         self._source = replace(self._source, route="ExportedProgram")
 
-    def _arrange(self, names: list[str], constants: Mapping[str, Any]) -> _Call:
+    def _arrange(self, names: list[str], constants: Mapping[str, Any]) -> Call:
         tree = nest([*names, *constants])
         # A None stands for a place in a tuple that was left out.
         fixed: dict[Any, Any] = {None: None, **constants}
-        wrapped = pytree.tree_map(lambda leaf: _Constant(fixed[leaf]) if leaf in fixed else leaf, tree)
+        wrapped = pytree.tree_map(lambda leaf: Constant(fixed[leaf]) if leaf in fixed else leaf, tree)
         if isinstance(self._module, torch.jit.ScriptModule):
             return self._arrange_script(wrapped)
         args: list[Any] = []
@@ -184,20 +158,20 @@ class TorchProgram:
             else:
                 kwargs[name] = wrapped[name]
         kwargs |= {name: value for name, value in wrapped.items() if name not in signature}
-        return _Call.of(tuple(args), kwargs)
+        return Call.of(tuple(args), kwargs)
 
-    def _arrange_script(self, wrapped: Mapping[str, Any]) -> _Call:
+    def _arrange_script(self, wrapped: Mapping[str, Any]) -> Call:
         """All by position; what is left out before the last one is at its default."""
         arguments = script_arguments(self._module)
         _check_names(wrapped, [argument.name for argument in arguments], self.parameters(), open_ended=False)
         count = max((place for place, argument in enumerate(arguments, 1) if argument.name in wrapped), default=0)
-        defaults = {argument.name: _Constant(argument.default_value) for argument in arguments[:count]}
-        return _Call.of(tuple((defaults | dict(wrapped)).values()), {})
+        defaults = {argument.name: Constant(argument.default_value) for argument in arguments[:count]}
+        return Call.of(tuple((defaults | dict(wrapped)).values()), {})
 
     def _export(
         self,
         module: torch.nn.Module,
-        call: _Call,
+        call: Call,
         specs: tuple[TensorSpec, ...],
         tensors: Mapping[str, torch.Tensor],
     ) -> ExportedProgram:
@@ -278,7 +252,7 @@ class TorchProgram:
                 outputs = list(tensor_outputs(self._module(*args)))
             model = onnx_export.from_script(self._module, args, self._call.names, outputs, self._traced)
         else:
-            outputs = _output_names(self._exported)
+            outputs = output_names(self._exported)
             # A clone, because the exporter leaves uses behind by nodes that it has dropped.
             model = onnx_export.from_exported(self._exported, opset, retry=self._with_eager_attention).clone()
             onnx_export.name_inputs(model, self._call.names)
@@ -373,86 +347,3 @@ def _dynamic_shapes(specs: tuple[TensorSpec, ...]) -> dict[str, Any]:
         spec.name: {axis: torch_dim(dim) for axis, dim in enumerate(spec.dims) if isinstance(dim, Dim)} or None
         for spec in specs
     }
-
-
-def _call_of(exported: ExportedProgram) -> _Call:
-    """Names of an ExportedProgram's flat inputs: the argument's path where it has one, else its node's name."""
-    nodes = exported.graph_signature.user_inputs
-    tree = exported.call_spec.in_spec
-    assert tree is not None
-    paths = dict.fromkeys(range(len(nodes)), "")
-    _, kwargs = pytree.tree_unflatten(list(range(len(nodes))), tree)
-    paths |= {index: path for path, index in named_leaves(kwargs)}
-    leaves = [(paths[index] or node) if isinstance(node, str) else _Constant(node) for index, node in enumerate(nodes)]
-    return _Call(tuple(leaves), tree)
-
-
-def _exported_specs(exported: ExportedProgram) -> tuple[TensorSpec, ...]:
-    call = _call_of(exported)
-    placeholders = {node.name: node.meta["val"] for node in exported.graph.nodes if node.op == "placeholder"}
-    symbols: dict[str, str] = {}
-    specs = []
-    for name, node in zip(call.leaves, exported.graph_signature.user_inputs, strict=True):
-        if not isinstance(name, str):
-            continue
-        value = placeholders[node]
-        dims = tuple(_extent(size, exported, symbols) for size in value.shape)
-        specs.append(TensorSpec(name, torch_dtype_name(value.dtype), dims))
-    return tuple(specs)
-
-
-def _extent(size: Any, exported: ExportedProgram, symbols: dict[str, str]) -> Extent:
-    if isinstance(size, int):
-        return size
-    expression = size.node.expr
-    bounds = exported.range_constraints.get(expression)
-    name = symbols.setdefault(str(expression), f"dim{len(symbols)}")
-    step = int(expression.as_coeff_Mul()[0])
-    lo, hi = (int(bounds.lower), _finite(bounds.upper)) if bounds is not None else (2, _UNBOUNDED)
-    return Dim(name, lo, max(hi // step * step, lo), step)
-
-
-# A program exported without an upper bound still has to be checked at some upper end.
-_UNBOUNDED = 64
-
-
-def _finite(bound: Any) -> int:
-    try:
-        value = int(bound)
-    except (OverflowError, TypeError, ValueError):
-        return _UNBOUNDED
-    return value if value < 2**20 else _UNBOUNDED
-
-
-def _within(asked: Extent | str, allowed: Extent | str) -> bool:
-    if isinstance(allowed, Dim):
-        return (asked.lo in allowed and asked.hi in allowed) if isinstance(asked, Dim) else asked in allowed  # type: ignore[operator]
-    return asked == allowed
-
-
-def _output_names(exported: ExportedProgram) -> list[str]:
-    """A name per flat output that is a tensor; constants are not returned by the graph."""
-    nodes = exported.graph_signature.user_outputs
-    tree = exported.call_spec.out_spec
-    assert tree is not None
-    names = {index: name for name, index in output_leaves(pytree.tree_unflatten(list(range(len(nodes))), tree))}
-    return [names[index] for index, node in enumerate(nodes) if isinstance(node, str)]
-
-
-def _refuse_training(exported: ExportedProgram) -> None:
-    """Dropout or batch statistics that are live make every answer another one."""
-    for node in exported.graph.nodes:
-        if node.op != "call_function" or not isinstance(node.target, torch._ops.OpOverload):
-            continue
-        given = dict(zip((argument.name for argument in node.target._schema.arguments), node.args, strict=False))
-        given |= node.kwargs
-        live = given.get("train") is True or given.get("training") is True
-        statistics = "running_mean" in given and given["running_mean"] is None
-        if live and not statistics:
-            raise CompileError(
-                "training-mode",
-                "the exported program still trains",
-                where=onnx_export.line_of(node),
-                why=f"{node.target} runs in training mode",
-                hint="call model.eval() before torch.export.export",
-            )

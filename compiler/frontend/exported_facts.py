@@ -1,0 +1,87 @@
+"""What an ExportedProgram says about itself: its inputs and their ranges, its outputs, whether it still trains."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch.export import ExportedProgram
+from torch.utils import _pytree as pytree
+
+from compiler.contracts import Dim, Extent, TensorSpec
+from compiler.errors import CompileError
+from compiler.frontend import onnx_export
+from compiler.frontend.arrays import torch_dtype_name
+from compiler.frontend.call import call_of
+from compiler.frontend.naming import output_leaves
+
+
+def exported_specs(exported: ExportedProgram) -> tuple[TensorSpec, ...]:
+    call = call_of(exported)
+    placeholders = {node.name: node.meta["val"] for node in exported.graph.nodes if node.op == "placeholder"}
+    symbols: dict[str, str] = {}
+    specs = []
+    for name, node in zip(call.leaves, exported.graph_signature.user_inputs, strict=True):
+        if not isinstance(name, str):
+            continue
+        value = placeholders[node]
+        dims = tuple(_extent(size, exported, symbols) for size in value.shape)
+        specs.append(TensorSpec(name, torch_dtype_name(value.dtype), dims))
+    return tuple(specs)
+
+
+def _extent(size: Any, exported: ExportedProgram, symbols: dict[str, str]) -> Extent:
+    if isinstance(size, int):
+        return size
+    expression = size.node.expr
+    bounds = exported.range_constraints.get(expression)
+    name = symbols.setdefault(str(expression), f"dim{len(symbols)}")
+    step = int(expression.as_coeff_Mul()[0])
+    lo, hi = (int(bounds.lower), _finite(bounds.upper)) if bounds is not None else (2, _UNBOUNDED)
+    return Dim(name, lo, max(hi // step * step, lo), step)
+
+
+# A program exported without an upper bound still has to be checked at some upper end.
+_UNBOUNDED = 64
+
+
+def _finite(bound: Any) -> int:
+    try:
+        value = int(bound)
+    except (OverflowError, TypeError, ValueError):
+        return _UNBOUNDED
+    return value if value < 2**20 else _UNBOUNDED
+
+
+def within(asked: Extent | str, allowed: Extent | str) -> bool:
+    if isinstance(allowed, Dim):
+        return (asked.lo in allowed and asked.hi in allowed) if isinstance(asked, Dim) else asked in allowed  # type: ignore[operator]
+    return asked == allowed
+
+
+def output_names(exported: ExportedProgram) -> list[str]:
+    """A name per flat output that is a tensor; constants are not returned by the graph."""
+    nodes = exported.graph_signature.user_outputs
+    tree = exported.call_spec.out_spec
+    assert tree is not None
+    names = {index: name for name, index in output_leaves(pytree.tree_unflatten(list(range(len(nodes))), tree))}
+    return [names[index] for index, node in enumerate(nodes) if isinstance(node, str)]
+
+
+def refuse_training(exported: ExportedProgram) -> None:
+    """Dropout or batch statistics that are live make every answer another one."""
+    for node in exported.graph.nodes:
+        if node.op != "call_function" or not isinstance(node.target, torch._ops.OpOverload):
+            continue
+        given = dict(zip((argument.name for argument in node.target._schema.arguments), node.args, strict=False))
+        given |= node.kwargs
+        live = given.get("train") is True or given.get("training") is True
+        statistics = "running_mean" in given and given["running_mean"] is None
+        if live and not statistics:
+            raise CompileError(
+                "training-mode",
+                "the exported program still trains",
+                where=onnx_export.line_of(node),
+                why=f"{node.target} runs in training mode",
+                hint="call model.eval() before torch.export.export",
+            )
