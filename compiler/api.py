@@ -19,6 +19,7 @@ from compiler.driver import Job, Outcome
 from compiler.errors import CompileError, UsageError, did_you_mean
 from compiler.frontend.program import InputRange, Request
 from compiler.frontend.reference import EFFORTS, ReferencePlan
+from compiler.frontend.specs import parse
 from compiler.report import document
 
 Inputs = Mapping[str, Any] | Sequence[Any]
@@ -66,19 +67,23 @@ def compile(
 
     A bundle whose numbers differ is kept apart as `<bundle>.rejected`, and `Result.passed` is False.
     """
-    check_choices(target, effort)
+    check_choices(target, effort, options or {})
     from compiler.frontend.open import output_name
 
     specs, data = _inputs(model, inputs)
+    parse(specs)
     place = Path(output) / f"{output_name(model, name)}.{target}"
     request = Request(model, factory, trust)
     job = Job(request, target, place, specs, data, dict(options or {}), seed, effort, verify, keep_provenance)
     return run(job, timeout=timeout, memory_limit=memory_limit, progress=progress or SilentProgress())
 
 
-def check_choices(target: str, effort: str) -> None:
+def check_choices(target: str, effort: str, options: Mapping[str, Any]) -> None:
     """What is mistyped is told before anything is loaded."""
-    backends.get(target)
+    known = backends.get(target).options()
+    if unknown := [name for name in options if name not in known]:
+        hint = did_you_mean(unknown[0], known) or (f"one of {', '.join(known)}" if known else None)
+        raise UsageError("unknown-option", f"{target} has no option '{unknown[0]}'", hint=hint)
     if effort not in EFFORTS:
         hint = did_you_mean(effort, EFFORTS) or f"one of {', '.join(EFFORTS)}"
         raise UsageError("bad-option", f"there is no effort '{effort}'", hint=hint)

@@ -95,7 +95,7 @@ def publish(folder: Path, place: Path) -> Path:
         place.rename(previous)
     try:
         folder.rename(place)
-    except OSError:
+    except BaseException:  # an interrupt as well
         if previous is not None:
             previous.rename(place)
             previous.parent.rmdir()

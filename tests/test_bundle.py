@@ -195,17 +195,20 @@ def test_a_new_bundle_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
     assert entries(tmp_path) == ["b"]
 
 
-def test_a_failed_rename_keeps_the_previous_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "the disk is gone"), KeyboardInterrupt()])
+def test_whatever_goes_wrong_at_the_last_moment_keeps_the_previous_bundle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
     stage(tmp_path / "b", "old")
     rename = Path.rename
 
     def refuse_the_new_one(path: Path, goal: Path) -> Path:
         if ".partial-" in path.name:
-            raise OSError(errno.EIO, "the disk is gone")
+            raise error
         return rename(path, goal)
 
     monkeypatch.setattr(Path, "rename", refuse_the_new_one)
-    with pytest.raises(OSError, match="the disk is gone"):
+    with pytest.raises(type(error)):
         stage(tmp_path / "b", "new")
     assert (tmp_path / "b" / "model").read_text() == "old"
     assert entries(tmp_path) == ["b"]

@@ -54,17 +54,20 @@ def compile_one(options: dict[str, Any]) -> int:
     from compiler.frontend.examples import read_inputs
     from compiler.frontend.open import output_name
     from compiler.frontend.program import Request
+    from compiler.frontend.specs import parse
     from compiler.report import terminal
 
-    api.check_choices(options["target"], options["effort"])
     model, target = options["model"], options["target"]
+    runtime_options = for_target(options["options"], target)
+    api.check_choices(target, options["effort"], runtime_options)
+    parse(options["input_specs"])
     job = Job(
         request=Request(model, options["factory"], options["trust"]),
         target=target,
         place=Path(options["output"]) / f"{output_name(model, options['name'])}.{target}",
         inputs=tuple(options["input_specs"]),
         data=read_inputs(Path(options["data"])) if options["data"] else None,
-        options=for_target(options["options"], target),
+        options=runtime_options,
         seed=options["seed"],
         effort=options["effort"],
         verify=not options["no_verify"],

@@ -94,8 +94,20 @@ def _children(value: Any) -> list[tuple[str, Any]]:
     if isinstance(value, (tuple, list)):
         return [(str(index), child) for index, child in enumerate(value)]
     if type(value) in pytree.SUPPORTED_NODES:
-        children, _ = pytree.SUPPORTED_NODES[type(value)].flatten_fn(value)
+        node = pytree.SUPPORTED_NODES[type(value)]
+        if node.flatten_with_keys_fn is not None:
+            keyed, _ = node.flatten_with_keys_fn(value)
+            return [(_key(key), child) for key, child in keyed]
+        children, _ = node.flatten_fn(value)
         return [(str(index), child) for index, child in enumerate(children)]
     if _is_record(value):
         return [(field.name, getattr(value, field.name)) for field in dataclasses.fields(value)]
     return []
+
+
+def _key(key: Any) -> str:
+    """A step of a path in a pytree: an attribute, a key or an index."""
+    for field in ("name", "key", "idx"):
+        if hasattr(key, field):
+            return str(getattr(key, field))
+    return str(key)

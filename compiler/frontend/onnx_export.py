@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import re
 import tempfile
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -178,9 +179,11 @@ def _values(model: ir.Model) -> Iterator[ir.Value]:
 
 
 def _named(dim: int | ir.SymbolicDim, names: dict[str, str]) -> int | ir.SymbolicDim:
-    if isinstance(dim, ir.SymbolicDim) and dim.value in names:
-        return ir.SymbolicDim(names[dim.value])
-    return dim
+    """The dim, or the expression in dims, with the user's names."""
+    if isinstance(dim, int) or dim.value is None:
+        return dim
+    whole = names.get(dim.value)
+    return ir.SymbolicDim(whole or re.sub(r"[^\W\d]\w*", lambda word: names.get(word[0], word[0]), dim.value))
 
 
 def line_of(node: torch.fx.Node) -> str | None:

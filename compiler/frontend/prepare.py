@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from compiler.contracts import Arrays, TensorSpec
-from compiler.errors import CompileError, UsageError
+from compiler.errors import CompileError, UsageError, did_you_mean
 from compiler.frontend.examples import check_inputs, example_inputs, specs_of
 from compiler.frontend.program import Program
 from compiler.frontend.reference import ReferencePlan
@@ -61,6 +61,13 @@ def settle(program: Program, given: InputSpecs, data: Arrays | None) -> tuple[Te
     known = {spec.name: spec for spec in (*specs_of(arrays), *program.declared())}
     specs = {**_narrow(known, asked, given.constants), **asked}
     ordered = [*(name for name in known if name in specs), *(name for name in specs if name not in known)]
+    if unknown := [name for name in (*asked, *given.constants) if name not in known and program.source.format in _CLOSED]:
+        raise UsageError(
+            "unknown-input",
+            f"the model takes no input '{unknown[0]}'",
+            why=f"it takes {', '.join(map(str, program.declared()))}",
+            hint=did_you_mean(unknown[0], known),
+        )
     if missing := [spec for spec in program.declared() if spec.name not in specs and program.source.format in _CLOSED]:
         raise UsageError("input-mismatch", f"the input '{missing[0]}' is missing")
     return tuple(specs[name] for name in ordered)

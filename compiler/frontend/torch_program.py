@@ -212,6 +212,13 @@ class TorchProgram:
             CompileError,
         ) as error:
             reason = error.why if isinstance(error, CompileError) and error.why else first_lines(error)
+            if len(self._call.names) < len(self._call.leaves):
+                raise CompileError(
+                    "capture-failed",
+                    "this script cannot be captured with an argument that is no tensor",
+                    why=reason,
+                    hint="script the module anew with the value fixed inside",
+                ) from error
             facts = {**self._source.facts, "not through torch.export": reason}
             self._source = replace(self._source, route="TorchScript exporter", facts=facts)
             return

@@ -12,6 +12,7 @@ from onnx_ir import traversal
 
 from compiler.graph_files import data_file
 from compiler.ir.provenance import ORIGINS, Provenance, origins
+from compiler.quiet import quiet
 
 # Above this, weights go into a file of their own that can be mapped; protobuf itself ends at 2 GiB.
 EXTERNAL_ABOVE = 128 * 2**20
@@ -26,7 +27,11 @@ def save(model: ir.Model, path: Path, *, keep_provenance: bool = True) -> None:
     for value in _values(model):
         value.metadata_props.clear()
     external = data_file(path).name if weight_bytes(model) > EXTERNAL_ABOVE else None
-    ir.save(model, path, external_data=external, size_threshold_bytes=_SMALL_TENSOR)
+    if external is None:
+        # Weights that still lie in a file of their own would stay there, out of the new graph's reach.
+        ir.external_data.load_to_model(model)
+    with quiet():
+        ir.save(model, path, external_data=external, size_threshold_bytes=_SMALL_TENSOR)
 
 
 def weight_bytes(model: ir.Model) -> int:

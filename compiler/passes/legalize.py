@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+import onnx
 import onnx_ir as ir
 
 from compiler.contracts import Legality
@@ -109,8 +110,11 @@ class _Legalization:
         self._check_inputs(graph)
         for node in tuple(graph):
             self._legalize_node(node, written, goal)
-        self._modified |= imports != goal
-        imports.update(goal)
+        # What a domain brought is expanded by now, so that the domain itself can go.
+        left = {domain: version for domain, version in goal.items() if domain in self._legality.opsets}
+        self._modified |= imports != left
+        imports.clear()
+        imports.update(left)
 
     def _goal(self, written: Mapping[str, int]) -> dict[str, int]:
         taken = self._legality.opsets
@@ -127,10 +131,11 @@ class _Legalization:
             self.refusals.append(_Refusal(_operator(node), describe(node), objection))
             return
         self._modified = True
-        for domain, version in self._goal(body.opset_imports).items():
+        meant = {**written, **body.opset_imports}
+        for domain, version in self._goal(meant).items():
             goal.setdefault(domain, version)
-        for new in self._expand(node, body, written):
-            self._legalize_node(new, body.opset_imports, goal)
+        for new in self._expand(node, body, meant, schema_at(node, written.get(node.domain, 0))):
+            self._legalize_node(new, meant, goal)
 
     def _adopt(self, node: ir.Node, written: Mapping[str, int], goal: dict[str, int]) -> None:
         schema = schema_at(node, goal[node.domain])
@@ -173,21 +178,23 @@ class _Legalization:
             return self._model.functions[node.op_identifier()]
         schema = schema_at(node, written.get(node.domain, 0))
         bodies = list(schema_bodies(node, schema)) if schema is not None else []
-        taken = [body for body in bodies if self._is_taken(body, goal)]
+        taken = [body for body in bodies if self._is_taken(body, {**written, **body.opset_imports}, goal)]
         return next(iter(taken or bodies), None)
 
-    def _is_taken(self, body: ir.Function, goal: Mapping[str, int]) -> bool:
-        combined = {**self._goal(body.opset_imports), **goal}
-        return all(self._objection(node, body.opset_imports, combined) is None for node in body.all_nodes())
+    def _is_taken(self, body: ir.Function, meant: Mapping[str, int], goal: Mapping[str, int]) -> bool:
+        combined = {**self._goal(meant), **goal}
+        return all(self._objection(node, meant, combined) is None for node in body.all_nodes())
 
-    def _expand(self, node: ir.Node, body: ir.Function, written: Mapping[str, int]) -> list[ir.Node]:
+    def _expand(
+        self, node: ir.Node, body: ir.Function, meant: Mapping[str, int], schema: onnx.defs.OpSchema | None
+    ) -> list[ir.Node]:
         assert node.graph is not None
         prefix = node.name or node.outputs[0].name or node.op_type
-        attributes = call_attributes(node, schema_at(node, written.get(node.domain, 0)))
+        attributes = call_attributes(node, schema)
         copier = Copier(body, node.inputs, attributes, lambda name: self._names.fresh(f"{prefix}/{name}"))
         new_nodes = []
         for new in copier.nodes():
-            infer_types(new, body.opset_imports)
+            infer_types(new, meant)
             new_nodes.append(new)
         pairs = [pair for pair in zip(node.outputs, copier.outputs(), strict=False) if pair[0].name]
         new_values = list(_own_outputs([new for _, new in pairs], new_nodes))

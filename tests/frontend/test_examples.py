@@ -82,7 +82,9 @@ def test_the_same_seed_gives_the_same_inputs() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sizes", "draw_number", "seed"), [({"n": 5}, 0, 3), ({"n": 4}, 1, 3), ({"n": 4}, 0, 4)], ids=["size", "draw", "seed"]
+    ("sizes", "draw_number", "seed"),
+    [({"n": 5}, 0, 3), ({"n": 4}, 1, 3), ({"n": 4}, 0, 4)],
+    ids=["size", "draw", "seed"],
 )
 def test_another_case_gets_other_inputs(sizes: dict[str, int], draw_number: int, seed: int) -> None:
     specs = parse(["x:float32[n=1..8,3]"]).tensors
@@ -179,16 +181,18 @@ def test_what_nobody_restricts() -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("(int64[4] x) => (float[4,3] y) <float[11,3] w> { y = Gather(w, x) }", InputRange(0, 11, "indexes 11 rows in Gather")),
-        ("(int32[4] x) => (float[4,3] y) <float[11,3] w> { i = Cast<to = 7>(x)  y = Gather(w, i) }", InputRange(0, 11, "indexes 11 rows in Gather")),
-        ("(int64[4] x) => (float[11,4] y) <float[11,3] w> { y = Gather<axis = 1>(w, x) }", InputRange(0, 3, "indexes 3 rows in Gather")),
+        ("(int64[4] x) => (float[4,3] y) <W> { y = Gather(w, x) }", InputRange(0, 11, "indexes 11 rows in Gather")),
+        ("(int32[4] x) => (float[4,3] y) <W> { i = Cast<to = 7>(x)  y = Gather(w, i) }",
+         InputRange(0, 11, "indexes 11 rows in Gather")),
+        ("(int64[4] x) => (float[11,4] y) <W> { y = Gather<axis = 1>(w, x) }",
+         InputRange(0, 3, "indexes 3 rows in Gather")),
         ("(float[4] x) => (float[4] y) { y = Sqrt(x) }", InputRange(0, None, "goes into Sqrt")),
         ("(float[4] x) => (float[4] y) { y = Relu(x) }", None),
     ],
 )  # fmt: skip
 def test_an_onnx_graph_is_read_alike(text: str, expected: InputRange | None) -> None:
-    weights = text.replace("<float[11,3] w>", f"<float[11,3] w = {{{','.join('0' * 33)}}}>")
-    model = ir.from_proto(onnx.parser.parse_model(f'<ir_version: 10, opset_import: ["" : 21]> g {weights}'))
+    text = text.replace("<W>", f"<float[11,3] w = {{{','.join('0' * 33)}}}>")
+    model = ir.from_proto(onnx.parser.parse_model(f'<ir_version: 10, opset_import: ["" : 21]> g {text}'))
     assert graph_ranges.of_onnx(model).get("x") == expected
 
 

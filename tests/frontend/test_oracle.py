@@ -125,7 +125,16 @@ class Casts(nn.Module):
         raise AssertionError(self.how)
 
 
-HOWS = ["to", "float", "softmax dtype", "type_as", "fresh tensor", "scalar tensor", "sum dtype", "numpy-like constructor"]
+HOWS = [
+    "to",
+    "float",
+    "softmax dtype",
+    "type_as",
+    "fresh tensor",
+    "scalar tensor",
+    "sum dtype",
+    "numpy-like constructor",
+]
 
 
 def by_hand(how: str, module: Casts, x: torch.Tensor) -> torch.Tensor:

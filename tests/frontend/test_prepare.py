@@ -61,7 +61,10 @@ def test_the_users_word_comes_before_the_files() -> None:
 
 
 def test_a_range_given_for_one_input_holds_for_the_dims_of_the_others() -> None:
-    assert shown(plan(Net(), "x:float32[n=1..16,3]", specs=RANGED)) == ["x:float32[n=1..16,3]", "mask:float32[n=1..16,3]"]
+    assert shown(plan(Net(), "x:float32[n=1..16,3]", specs=RANGED)) == [
+        "x:float32[n=1..16,3]",
+        "mask:float32[n=1..16,3]",
+    ]
 
 
 def test_data_says_by_itself() -> None:

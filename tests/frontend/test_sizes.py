@@ -43,7 +43,9 @@ def test_a_model_is_never_traced_at_zero_or_one_step(ranges: list[tuple[int, int
 
 
 @settings(derandomize=True, max_examples=300)
-@given(st.lists(st.tuples(st.integers(0, 20), st.integers(12, 300)), max_size=6), st.sets(st.integers(0, 9), max_size=4))
+@given(
+    st.lists(st.tuples(st.integers(0, 20), st.integers(12, 300)), max_size=6), st.sets(st.integers(0, 9), max_size=4)
+)
 def test_wide_ranges_get_different_sizes(ranges: list[tuple[int, int]], taken: set[int]) -> None:
     dims = dims_of([(lo, more, 1) for lo, more in ranges])
     found = sizes.middle(dims, taken).values()

@@ -119,7 +119,11 @@ def test_nothing_is_nothing() -> None:
         (["x:float32[h=0*1..4]"], "the step of 'h' is 0", None),
         (["x:float32[n]"], "dim 'n' has no range", "write n=1..8"),
         (["x:float32[batch=1..4,bacth]"], "dim 'bacth' has no range", "did you mean 'batch'?"),
-        (["x:float32[n=1..4]", "y:float32[n=1..5]"], "dim 'n' has two ranges: n=1..4 and n=1..5", "give the range once"),
+        (
+            ["x:float32[n=1..4]", "y:float32[n=1..5]"],
+            "dim 'n' has two ranges: n=1..4 and n=1..5",
+            "give the range once",
+        ),
         (["x:float32[n=1..4,n=2]"], "dim 'n' has two ranges: n=1..4 and 2", "give the range once"),
         (["x:float32[2]", "x:float32[2]"], "input 'x' is given twice", "give each --input once"),
         (["x=1", "x:float32[2]"], "input 'x' is given twice", "give each --input once"),

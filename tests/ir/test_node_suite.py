@@ -26,8 +26,8 @@ OUT_OF_SCOPE = {
 
 # A test that starts to pass must leave this table.
 KNOWN_FAILURES = {
-    "test_resize_downsample_scales_linear_align_corners": "ONNX divides by the fractional size; PyTorch and onnxruntime "
-    "by the number of elements, as we do",
+    "test_resize_downsample_scales_linear_align_corners": "ONNX divides by the fractional size; we, PyTorch and "
+    "onnxruntime by the number of elements",
     "test_resize_downsample_scales_cubic_align_corners": "the same",
     "test_scan_sum": "Scan before opset 9 has a batch axis",
 }

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import onnx_ir as ir
 from check import apply, parse
 
 from compiler.passes.infer_shapes import InferShapes
@@ -18,3 +19,13 @@ def test_the_interface_keeps_its_own_names_for_dims() -> None:
     apply(InferShapes(), model)
     shape = model.graph.outputs[0].shape
     assert shape is not None and str(shape[0]) == "rows"
+
+
+def test_a_sequence_is_not_called_a_tensor() -> None:
+    model = parse(
+        "(float[2,3] x) => (float[n,3] y) "
+        "{ empty = SequenceEmpty() all = SequenceInsert(empty, x) y = ConcatFromSequence<axis = 0>(all) }"
+    )
+    apply(InferShapes(), model)
+    empty = next(iter(model.graph)).outputs[0]
+    assert not isinstance(empty.type, ir.TensorType)

@@ -94,7 +94,7 @@ def _like(tensor: Tensor, array: Array) -> Array:
 
 
 def normalize_axis(axis: int, rank: int) -> int:
-    if not -rank <= axis < max(rank, 1):
+    if not -max(rank, 1) <= axis < max(rank, 1):
         raise ValueError(f"axis {axis} is out of range for {rank} dimensions")
     return axis % rank if rank else 0
 
