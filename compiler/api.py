@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -175,17 +175,28 @@ def _inputs(model: Any, inputs: Inputs | None) -> tuple[tuple[str, ...], Arrays 
     items = list(inputs)
     if all(isinstance(item, str) for item in items):
         return tuple(items), None
-    return (), _arrays(dict(zip(_argument_names(model), items, strict=False)))
+    names = _argument_names(model, len(items))
+    if len(items) > len(names):
+        message = f"{len(items)} inputs were given, and the model takes {len(names)}"
+        raise UsageError("input-mismatch", message, hint=f"it takes {', '.join(names)}")
+    return (), _arrays(dict(zip(names, items, strict=False)))
 
 
-def _argument_names(model: Any) -> Iterable[str]:
+def _argument_names(model: Any, count: int) -> list[str]:
+    """What arguments in order are called; `*rest` is rest.0, rest.1 and so on."""
     if not hasattr(model, "forward"):
         raise UsageError(
             "inputs-unnamed",
             "inputs in order need a module whose forward names them",
             hint="pass a mapping from input name to tensor",
         )
-    return list(inspect.signature(model.forward).parameters)
+    names: list[str] = []
+    for name, parameter in inspect.signature(model.forward).parameters.items():
+        if parameter.kind is parameter.VAR_POSITIONAL:
+            names += [f"{name}.{number}" for number in range(count - len(names))]
+        elif parameter.kind is not parameter.VAR_KEYWORD:
+            names.append(name)
+    return names
 
 
 def _arrays(inputs: Mapping[str, Any]) -> Arrays:

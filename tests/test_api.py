@@ -146,9 +146,7 @@ def test_a_target_that_is_not_there_is_told_before_anything_is_loaded(tmp_path: 
 
 @pytest.mark.usefixtures("third_party")
 def test_a_crash_of_the_runtime_names_its_repro_and_leaves_no_bundle(mlp_file: Path, tmp_path: Path) -> None:
-    error = refused(
-        f"{mlp_file}:build", [MLP_INPUT], target="crashing", options={"at": "run"}, output=tmp_path
-    )
+    error = refused(f"{mlp_file}:build", [MLP_INPUT], target="crashing", options={"at": "run"}, output=tmp_path)
     assert error.code == "runtime-crashed"
     assert error.repro == str(tmp_path / "mlp.crashing.repro")
     assert [path.name for path in tmp_path.iterdir()] == ["mlp.crashing.repro"]
@@ -186,7 +184,19 @@ def test_inputs_in_order_need_names(tmp_path: Path, mlp_file: Path) -> None:
 
 def test_more_inputs_than_the_model_takes(tmp_path: Path) -> None:
     error = refused(nn.Linear(2, 2), [torch.ones(2), torch.ones(2)], output=tmp_path)
-    assert isinstance(error, UsageError)
+    assert (error.code, error.message) == ("input-mismatch", "2 inputs were given, and the model takes 1")
+
+
+def test_any_number_of_inputs_in_order(tmp_path: Path) -> None:
+    class Sum(nn.Module):
+        def forward(self, first: torch.Tensor, *rest: torch.Tensor) -> torch.Tensor:
+            return first + sum(rest)
+
+    result = compiler.compile(Sum(), [torch.ones(2)] * 3, target="onnxruntime", output=tmp_path)
+    names = [spec["name"] for spec in result.manifest["artifact"]["signature"]["inputs"]]
+    assert names == ["first", "rest.0", "rest.1"]
+    error = refused(Sum(), ["first:float32[2]", "rest:float32[2]"], output=tmp_path)
+    assert (error.code, error.hint) == ("bad-input-spec", "call them rest.0, rest.1 and so on")
 
 
 @pytest.mark.parametrize("stage", ["seal", "publish"])

@@ -61,7 +61,9 @@ def settle(program: Program, given: InputSpecs, data: Arrays | None) -> tuple[Te
     known = {spec.name: spec for spec in (*specs_of(arrays), *program.declared())}
     specs = {**_narrow(known, asked, given.constants), **asked}
     ordered = [*(name for name in known if name in specs), *(name for name in specs if name not in known)]
-    if unknown := [name for name in (*asked, *given.constants) if name not in known and program.source.format in _CLOSED]:
+    if unknown := [
+        name for name in (*asked, *given.constants) if name not in known and program.source.format in _CLOSED
+    ]:
         raise UsageError(
             "unknown-input",
             f"the model takes no input '{unknown[0]}'",

@@ -148,12 +148,26 @@ class TorchProgram:
         signature = inspect.signature(self._module.forward).parameters
         open_ended = any(parameter.kind is parameter.VAR_KEYWORD for parameter in signature.values())
         _check_names(wrapped, list(signature), self.parameters(), open_ended=open_ended)
+        # What stands before `*rest` can only be given by position once there is a rest.
+        rest = any(
+            parameter.kind is parameter.VAR_POSITIONAL and name in wrapped for name, parameter in signature.items()
+        )
         for name, parameter in signature.items():
+            positional = parameter.kind is parameter.POSITIONAL_ONLY or (
+                rest and parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+            )
             if name not in wrapped:
-                continue
-            if parameter.kind is parameter.VAR_POSITIONAL:
+                if positional and rest:
+                    args.append(Constant(parameter.default))
+            elif parameter.kind is parameter.VAR_POSITIONAL:
+                if not isinstance(wrapped[name], tuple):
+                    raise UsageError(
+                        "bad-input-spec",
+                        f"'{name}' stands for any number of inputs",
+                        hint=f"call them {name}.0, {name}.1 and so on",
+                    )
                 args.extend(wrapped[name])
-            elif parameter.kind is parameter.POSITIONAL_ONLY:
+            elif positional:
                 args.append(wrapped[name])
             else:
                 kwargs[name] = wrapped[name]
@@ -178,7 +192,7 @@ class TorchProgram:
         shapes = _dynamic_shapes(specs)
         args, kwargs = call.bind(tensors)
         dynamic_args, dynamic_kwargs = call.bind(shapes, constant=lambda _: None)
-        dynamic: Any = {**dict(zip(_positional(module, dynamic_args), dynamic_args, strict=False)), **dynamic_kwargs}
+        dynamic: Any = {**_by_name(module, dynamic_args), **dynamic_kwargs}
         if dynamic_args and not kwargs:
             dynamic = dynamic_args
         dynamic_shapes = dynamic if any(shapes.values()) else None
@@ -317,8 +331,9 @@ def _annotation(parameter: inspect.Parameter) -> str:
     return (text if isinstance(text, str) else inspect.formatannotation(text)).replace("torch.", "")
 
 
-def _positional(module: torch.nn.Module, args: tuple[Any, ...]) -> list[str]:
-    return list(inspect.signature(module.forward).parameters)[: len(args)]
+def _by_name(module: torch.nn.Module, args: tuple[Any, ...]) -> dict[str, Any]:
+    """Arguments by position under the names that forward has for them; `*rest` takes what is left."""
+    return dict(inspect.signature(module.forward).bind_partial(*args).arguments)
 
 
 def _check_names(given: Mapping[str, Any], known: list[str], takes: tuple[Parameter, ...], *, open_ended: bool) -> None:

@@ -13,6 +13,8 @@ _CHANGED_MEANING = {("", "GroupNormalization"): (21,)}
 
 # Words that an attribute learned at a version, without any other change to the schema.
 _LEARNED_WORDS = {
+    ("GridSample", "mode", "linear"): 20,
+    ("GridSample", "mode", "cubic"): 20,
     ("Pad", "mode", "wrap"): 19,
     ("Resize", "coordinate_transformation_mode", "half_pixel_symmetric"): 19,
     ("ScatterElements", "reduction", "max"): 18,

@@ -198,10 +198,17 @@ class _Legalization:
             new_nodes.append(new)
         pairs = [pair for pair in zip(node.outputs, copier.outputs(), strict=False) if pair[0].name]
         new_values = list(_own_outputs([new for _, new in pairs], new_nodes))
-        inherit(new_nodes, [node])
+        new_nodes = _used(new_nodes, set(new_values))
+        inherit((inner for new in new_nodes for inner in _with_inner(new)), [node])
         old_values = [old for old, _ in pairs]
         ir.convenience.replace_nodes_and_values(node.graph, node, [node], new_nodes, old_values, new_values)
         return new_nodes
+
+
+def _with_inner(node: ir.Node) -> Iterator[ir.Node]:
+    yield node
+    for subgraph in subgraphs_of(node):
+        yield from subgraph.all_nodes()
 
 
 def _own_outputs(values: Iterable[ir.Value | None], new_nodes: list[ir.Node]) -> Iterator[ir.Value]:
@@ -213,6 +220,18 @@ def _own_outputs(values: Iterable[ir.Value | None], new_nodes: list[ir.Node]) ->
             value = new_nodes[-1].outputs[0]
         free.discard(value)
         yield value
+
+
+def _used(nodes: list[ir.Node], results: set[ir.Value]) -> list[ir.Node]:
+    """Without the nodes that lead to no result: a body computes what only some calls need."""
+    kept = []
+    for node in reversed(nodes):
+        if any(value in results or value.uses() for value in node.outputs):
+            kept.append(node)
+            continue
+        for index in range(len(node.inputs)):
+            node.replace_input_with(index, None)
+    return kept[::-1]
 
 
 def _calls(model: ir.Model, graph: ir.Graph) -> set[ir.OperatorIdentifier]:

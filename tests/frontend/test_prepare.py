@@ -144,14 +144,20 @@ def test_nested_inputs_and_outputs_have_names() -> None:
 
 def test_open_ended_arguments() -> None:
     class Open(nn.Module):
-        def forward(self, *tensors: torch.Tensor, **more: torch.Tensor) -> torch.Tensor:
-            return tensors[0] - tensors[1] + more["extra"]
+        def forward(
+            self, x: torch.Tensor, scale: float = 10.0, *rest: torch.Tensor, **more: torch.Tensor
+        ) -> torch.Tensor:
+            return x * scale + rest[0] - rest[1] + more["extra"]
 
     net = program(Open())
-    trace(net, ["tensors.0:float32[2]", "tensors.1:float32[2]", "extra:float32[2]"], None, seed=0, effort="quick")
-    ones = np.ones(2, np.float32)
-    outputs = net.run({"tensors.0": 5 * ones, "tensors.1": ones, "extra": 2 * ones}, precise=False)
-    assert outputs["output"].tolist() == [6, 6]
+    texts = ["x:float32[n=1..4]", "rest.0:float32[n]", "rest.1:float32[2,n]", "extra:float32[n]"]
+    found = trace(net, texts, None, seed=0, effort="quick")
+    inputs = {
+        name: np.full((2, 3) if name == "rest.1" else 3, value, np.float32)
+        for value, name in enumerate(("x", "rest.0", "rest.1", "extra"), 1)
+    }
+    assert net.run(inputs, precise=False)["output"].tolist() == [[13] * 3] * 2
+    assert [spec.name for spec in found.specs] == [value.name for value in net.capture(24).graph.inputs]
 
 
 # -- the reference ----------------------------------------------------------------------------------------------

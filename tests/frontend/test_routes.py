@@ -283,7 +283,11 @@ def test_weights_and_what_builds_their_module(tmp_path: Path, out: Path, factory
 
 @pytest.mark.parametrize(
     ("name", "inputs", "shown"),
-    [("build", [SPEC], "[batch=1..4, 6]"), ("build_with_specs", None, "[batch=1..4, 6]"), ("build_with_example", None, "[2, 6]")],
+    [
+        ("build", [SPEC], "[batch=1..4, 6]"),
+        ("build_with_specs", None, "[batch=1..4, 6]"),
+        ("build_with_example", None, "[2, 6]"),
+    ],
 )
 def test_a_factory_alone(out: Path, factory: Path, name: str, inputs: list[str] | None, shown: str) -> None:
     result = compiled(f"{factory}:{name}", inputs, out=out)
@@ -333,7 +337,8 @@ def test_a_hugging_face_folder(bert: Path, out: Path) -> None:
 # -- ONNX -------------------------------------------------------------------------------------------------------
 
 GRAPH = """<ir_version: 10, opset_import: ["" : 17]>
-mlp (float[batch,6] x) => (float[batch,3] y) <float[6,3] w, float[3] b> { t = MatMul(x, w)  u = Add(t, b)  y = Relu(u) }"""
+mlp (float[batch,6] x) => (float[batch,3] y) <float[6,3] w, float[3] b>
+{ t = MatMul(x, w)  u = Add(t, b)  y = Relu(u) }"""
 
 
 def onnx_file(folder: Path, *, external: bool) -> tuple[Path, dict[str, np.ndarray]]:
@@ -342,9 +347,7 @@ def onnx_file(folder: Path, *, external: bool) -> tuple[Path, dict[str, np.ndarr
     model = onnx.parser.parse_model(GRAPH)
     del model.graph.value_info[:]
     model.graph.initializer.extend(onnx.numpy_helper.from_array(array, name) for name, array in weights.items())
-    onnx.save(
-        model, folder / "mlp.onnx", save_as_external_data=external, location="mlp.weights", size_threshold=0
-    )
+    onnx.save(model, folder / "mlp.onnx", save_as_external_data=external, location="mlp.weights", size_threshold=0)
     return folder / "mlp.onnx", weights
 
 

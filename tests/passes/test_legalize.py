@@ -73,7 +73,8 @@ def check_expanded(text: str, legality: Legality, *gone: str, inputs: Any = None
         ("RMSNormalization", "(float[n,8] x, float[8] s) => (float[n,8] y) { y = RMSNormalization(x, s) }"),
         (
             "GroupNormalization",
-            "(float[n,4,5] x, float[4] s, float[4] b) => (float[n,4,5] y) { y = GroupNormalization<num_groups = 2>(x, s, b) }",
+            "(float[n,4,5] x, float[4] s, float[4] b) => (float[n,4,5] y) "
+            "{ y = GroupNormalization<num_groups = 2>(x, s, b) }",
         ),
         ("Gelu", "(float[n] x) => (float[n] y) { y = Gelu(x) }"),
         ("Gelu", '(float[n] x) => (float[n] y) { y = Gelu<approximate = "tanh">(x) }'),
@@ -169,7 +170,8 @@ def test_a_branch_is_legal_too() -> None:
     text = """
     (bool c, float[n] x) => (float[n] y) {
       h = Swish(x)
-      y = If(c) <then_branch = t () => (float[n] a) { a = Gelu(h) }, else_branch = f () => (float[n] b) { b = Swish(h) }>
+      y = If(c) <then_branch = t () => (float[n] a) { a = Gelu(h) },
+                 else_branch = f () => (float[n] b) { b = Swish(h) }>
     }
     """
     check_expanded(text, refusing("Swish", "Gelu"), "Swish", "Gelu")
@@ -184,7 +186,10 @@ FUNCTIONS = """
   d = my.act<slope: float = @alpha>(a)
   c = Max(d)
 }
-<domain: "my", opset_import: ["" : 22]> act <slope> (a) => (c) { e = LeakyRelu<alpha: float = @slope>(a)  c = Softplus(e) }
+<domain: "my", opset_import: ["" : 22]> act <slope> (a) => (c) {
+  e = LeakyRelu<alpha: float = @slope>(a)
+  c = Softplus(e)
+}
 """
 
 
@@ -228,14 +233,22 @@ def test_a_function_that_hands_out_what_it_was_given() -> None:
 
 
 def test_an_older_opset_is_declared_when_all_nodes_mean_the_same_in_it() -> None:
-    text = '(float[n,4] x) => (float[m] y) <int64[1] to = {-1}> { c = Cast<to = 1, round_mode = "up">(x)  y = Reshape(c, to) }'
+    text = """
+    (float[n,4] x) => (float[m] y) <int64[1] to = {-1}> { c = Cast<to = 1, round_mode = "up">(x)  y = Reshape(c, to) }
+    """
     model = check_expanded(text, Legality({"": 18}))
     assert model.opset_imports == {"": 18}
     assert "round_mode" not in model.graph[0].attributes  # opset 24's, at its default
 
 
 def test_an_operator_newer_than_the_opset_is_expanded() -> None:
-    text = "(float[b,2,s,8] x, float[8] s) => (float[b,2,s,8] y) { a = Attention(x, x, x)  r = RMSNormalization(a, s)  y = Swish(r) }"
+    text = """
+    (float[b,2,s,8] x, float[8] w) => (float[b,2,s,8] y) {
+      a = Attention(x, x, x)
+      r = RMSNormalization(a, w)
+      y = Swish(r)
+    }
+    """
     model = check_expanded(text, Legality({"": 18}), "Attention", "RMSNormalization", "Swish")
     assert model.opset_imports == {"": 18}
 
@@ -268,7 +281,11 @@ def test_a_newer_opset_of_the_target_leaves_the_graph_alone() -> None:
             "no attribute 'num_outputs'",
         ),
         ("(bfloat16[n] x) => (bfloat16[n] y) { y = Cos(x) }", 18, "does not take tensor(bfloat16)"),
-        ('(float[4] x, float[4,4] g) => (float[4] y) { y = GridSample<mode = "linear">(x, g) }', 16, "'mode'"),
+        (
+            '(float[4] x, float[4,4] g) => (float[4] y) { y = GridSample<mode = "linear">(x, g) }',
+            16,
+            "'mode=linear' exists since opset 20",
+        ),
     ],
 )
 def test_a_node_that_means_something_else_in_the_older_opset(text: str, opset: int, why: str) -> None:
@@ -331,7 +348,7 @@ def test_an_element_type_may_be_refused() -> None:
     text = "(float[n] x, double[n] d) => (double[n] y) { c = Cast<to = 11>(x)  y = Add(c, d) }"
     with pytest.raises(CompileError) as caught:
         Legalize(Legality({"": 24}, dtypes={"float64": "the device has no float64"}))(parse(HEADER + text))
-    assert (caught.value.where or "").startswith("'d'; Cast")
+    assert (caught.value.where or "").startswith("'d'; Add")
     assert caught.value.why == "float64: the device has no float64"
 
 
