@@ -92,7 +92,7 @@ def check_choices(target: str, effort: str, options: Mapping[str, Any]) -> None:
 def run(job: Job, *, timeout: float, memory_limit: int | None, progress: Progress) -> Result:
     """Build in a folder beside the bundle's place, write everything down, and move it there."""
     bundles.remove_leftovers(job.place)
-    repro = job.place.with_name(job.place.name + ".repro")
+    repro = job.place.with_name(job.place.name + bundles.REPRO)
     with (
         _eval_mode(job.request.model),
         IsolatedBackend(job.target, repro=repro, timeout=timeout, memory_limit=memory_limit) as backend,
@@ -103,7 +103,10 @@ def run(job: Job, *, timeout: float, memory_limit: int | None, progress: Progres
         manifest = write(job, outcome, folder)
         failed = outcome.verdict.status == "failed"
         place = job.place.with_name(job.place.name + bundles.REJECTED) if failed else job.place
-        return Result(bundles.publish(folder, place), outcome.verdict, manifest)
+        published = bundles.publish(folder, place)
+        if not failed:
+            bundles.forget_failures(job.place)
+        return Result(published, outcome.verdict, manifest)
 
 
 def write(job: Job, outcome: Outcome, folder: Path) -> dict[str, Any]:
@@ -145,7 +148,7 @@ def verify(
     cases = stored.read(bundle.folder / bundles.REFERENCE, lambda sizes, number: plan.inputs(dict(sizes), number))
     artifact = bundle.artifact
     settings = {**artifact.options, **(options or {})}
-    repro = bundle.folder.with_name(bundle.folder.name + ".repro")
+    repro = bundle.folder.with_name(bundle.folder.name + bundles.REPRO)
     with IsolatedBackend(artifact.target, repro=repro, timeout=timeout, memory_limit=memory_limit) as backend:
         progress.stage("open", artifact.runtime)
         with backend.open(artifact, bundle.folder, settings) as session:

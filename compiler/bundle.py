@@ -26,6 +26,7 @@ MANIFEST = "manifest.json"
 REFERENCE = "reference"
 REPORT = "report.md"
 REJECTED = ".rejected"
+REPRO = ".repro"
 
 
 @dataclass(frozen=True)
@@ -204,6 +205,12 @@ def _spec(data: Mapping[str, Any]) -> TensorSpec:
 
 def _extent(data: Any) -> Extent | str:
     return Dim(**data) if isinstance(data, dict) else data
+
+
+def forget_failures(place: Path) -> None:
+    """What earlier, failed builds left beside a bundle that is good now."""
+    for suffix in (REJECTED, REPRO):
+        shutil.rmtree(place.with_name(place.name + suffix), ignore_errors=True)
 
 
 def remove_leftovers(place: Path) -> None:

@@ -90,7 +90,7 @@ def run(job: Job, backend: Backend, folder: Path, progress: Progress) -> Outcome
             if front.reference is None:
                 with backend.open(artifact, folder, job.options) as session:
                     return Outcome(front.facts, artifact, session.effective, None, UNVERIFIED)
-            progress.stage("reference", f"PyTorch and its float64 oracle, {job.effort}")
+            progress.stage("reference", f"{front.producer}, and in float64; {job.effort}")
             # Before the runtime loads its own copy of the weights: the two need not be in memory together.
             reference = front.reference.result()
             with backend.open(artifact, folder, job.options) as session:
@@ -107,6 +107,7 @@ class _Front:
     graph: Path
     words: Mapping[str, str]  # where each node comes from
     reference: Aside[Reference] | None
+    producer: str
 
 
 def _front(job: Job, backend: Backend, folder: Path, progress: Progress, stack: ExitStack) -> _Front:
@@ -127,7 +128,9 @@ def _front(job: Job, backend: Backend, folder: Path, progress: Progress, stack: 
     captured = capture(program, plan)
     progress.stage("optimize", f"{len(captured.model.graph)} nodes")
     records, graph, words = lower(captured, backend, folder, keep_provenance=job.keep_provenance)
-    return _Front(Facts(captured.signature, program.source, plan, tuple(records)), graph, words, reference)
+    return _Front(
+        Facts(captured.signature, program.source, plan, tuple(records)), graph, words, reference, _producer(program)
+    )
 
 
 UNVERIFIED = Verdict("skipped", (), 0, ("--no-verify was given: nothing is known about its numbers",))
@@ -161,12 +164,14 @@ def lower(
 ) -> tuple[list[PassRecord], Path, dict[str, str]]:
     """Passes, legalisation and the target's own passes; the result is a file for the backend to build from,
     and words about where each of its nodes comes from."""
+    from compiler.ir.random import refuse_random
     from compiler.ir.store import save
     from compiler.passes import pipeline
     from compiler.passes.legalize import Legalize
 
     model = captured.model
     records = pipeline.run(model)
+    refuse_random(model)  # after the passes, so that a draw nobody uses does no harm
     target = [("legalize", Legalize(backend.legality, backend.name))]
     target += [(type(instance).__name__, instance) for instance in backend.passes()]
     records += pipeline.run_passes(model, target)

@@ -22,7 +22,7 @@ from compiler.errors import Exit, UsageError
 @click.option("--name", help="what the bundle is called (default: after the model)")
 @click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="an option of the runtime")
 @click.option("--effort", default="quick", show_default=True, help="how much is checked: quick, normal or thorough")
-@click.option("--seed", type=int, default=0, show_default=True, help="of the drawn inputs")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="of the drawn inputs")
 @click.option("--no-verify", is_flag=True, help="build only; nothing is known about the numbers then")
 @click.option("--trust", is_flag=True, help="run code that comes with the model: pickles, auto_map")
 @click.option("--strip-provenance", is_flag=True, help="leave module paths and source lines out of the graph")

@@ -12,7 +12,7 @@ import click
 
 from compiler import __version__
 from compiler.cli.console import show_error
-from compiler.errors import Exit, PlumblineError, UsageError, did_you_mean
+from compiler.errors import Exit, PlumblineError, UnavailableError, UsageError, did_you_mean
 
 # Name, where it lives, and its line in the help. Nothing is imported before a command is used.
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -113,6 +113,11 @@ def run(args: list[str]) -> int:
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted; nothing was changed", err=True)
         return Exit.INTERRUPTED
+    except ModuleNotFoundError as error:
+        if debug or (error.name or "").partition(".")[0] not in _EXTRAS:
+            raise
+        show_error(_missing_extra(error), as_json=as_json)
+        return Exit.UNAVAILABLE
     except BrokenPipeError:
         # The reader of our output went away; there is nobody left to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -127,6 +132,17 @@ def run(args: list[str]) -> int:
 def _as_usage(error: click.ClickException) -> PlumblineError:
     context = getattr(error, "ctx", None)
     return UsageError("usage", error.format_message(), hint=f"{context.command_path} --help" if context else None)
+
+
+# What a host that only runs bundles does not have, and the extra that brings it.
+_EXTRAS = dict.fromkeys(("torch", "onnx", "onnx_ir", "onnxscript", "ml_dtypes", "safetensors"), "compile")
+
+
+def _missing_extra(error: ModuleNotFoundError) -> PlumblineError:
+    package = str(error.name).partition(".")[0]
+    return UnavailableError(
+        "missing-extra", f"this needs {package}", why=str(error), hint=f"pip install 'plumbline[{_EXTRAS[package]}]'"
+    )
 
 
 def _bug(error: Exception) -> PlumblineError:

@@ -38,5 +38,5 @@ def verify(bundle: str, **given: Any) -> int:
     if given["as_json"]:
         console.show_json({"bundle": bundle, "verdict": verdict_to_json(verdict)})
     else:
-        terminal.show_verdict(bundle, verdict_to_json(verdict))
+        terminal.show_verdict(bundle, verdict_to_json(verdict), quiet=given["quiet"])
     return Exit.OK if verdict.passed else Exit.DIFFERS

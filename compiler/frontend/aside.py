@@ -12,13 +12,14 @@ import multiprocessing
 import os
 import signal
 import sys
+import traceback
 import warnings
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
-from compiler.errors import CompileError, PlumblineError
+from compiler.errors import CompileError, InternalError, PlumblineError
 
 T = TypeVar("T")
 
@@ -82,5 +83,11 @@ def _child(work: Callable[[], T], sender: Connection) -> None:
         value = error
     except MemoryError:
         value = CompileError("out-of-memory", "there is not enough memory to compute the reference outputs")
+    except Exception as error:  # noqa: BLE001 - it cannot be raised across a process, so it is told
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{last.filename}:{last.lineno}"
+        value = InternalError(
+            "internal", "this is a bug of plumbline", where=where, why=f"{type(error).__name__}: {error}"
+        )
     with contextlib.suppress(BrokenPipeError):
         sender.send(value)

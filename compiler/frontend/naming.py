@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -32,8 +32,15 @@ def output_leaves(value: Any) -> list[tuple[str, Any]]:
     return [(f"output_{name}" if name[:1].isdigit() else name or "output", leaf) for name, leaf in leaves]
 
 
-def tensor_outputs(value: Any) -> dict[str, torch.Tensor]:
-    return {name: leaf for name, leaf in output_leaves(value) if isinstance(leaf, torch.Tensor)}
+def tensor_outputs(value: Any, inputs: Collection[str]) -> dict[str, torch.Tensor]:
+    leaves = [(name, leaf) for name, leaf in output_leaves(value) if isinstance(leaf, torch.Tensor)]
+    names = apart_from([name for name, _ in leaves], inputs)
+    return {name: leaf for name, (_, leaf) in zip(names, leaves, strict=True)}
+
+
+def apart_from(names: Iterable[str], inputs: Collection[str]) -> list[str]:
+    """A graph has one name for one thing: an output that would share an input's name is called `name_out`."""
+    return [f"{name}_out" if name in inputs else name for name in names]
 
 
 def nest(names: list[str]) -> dict[str, Any]:

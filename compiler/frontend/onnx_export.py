@@ -19,6 +19,7 @@ from torch.utils import _pytree as pytree
 
 from compiler.contracts import Dim, TensorSpec
 from compiler.errors import CompileError
+from compiler.frontend.naming import apart_from
 from compiler.frontend.recurrent import dynamic_recurrence
 from compiler.frontend.user_code import first_lines, is_user_file, show_frame
 from compiler.quiet import quiet
@@ -134,9 +135,7 @@ def name_inputs(model: ir.Model, names: Sequence[str]) -> None:
 
 
 def name_outputs(model: ir.Model, names: Sequence[str]) -> None:
-    """An output that would share an input's name is called `name_out`."""
-    taken = {value.name for value in model.graph.inputs}
-    _rename(list(model.graph.outputs), [f"{name}_out" if name in taken else name for name in names], "outputs")
+    _rename(list(model.graph.outputs), apart_from(names, {str(value.name) for value in model.graph.inputs}), "outputs")
 
 
 def _rename(values: list[ir.Value], names: list[str], what: str) -> None:
@@ -153,6 +152,7 @@ def _rename(values: list[ir.Value], names: list[str], what: str) -> None:
 def name_dims(model: ir.Model, specs: Sequence[TensorSpec]) -> None:
     """The user's dim names on the inputs, and wherever the same size comes out again."""
     names: dict[str, str] = {}
+    fixed: dict[str, int] = {}
     by_name = {spec.name: spec for spec in specs}
     for value in model.graph.inputs:
         spec = by_name[str(value.name)]
@@ -162,6 +162,8 @@ def name_dims(model: ir.Model, specs: Sequence[TensorSpec]) -> None:
             have = value.shape[axis]
             if isinstance(dim, Dim) and isinstance(have, ir.SymbolicDim) and have.value:
                 names[have.value] = dim.name
+            elif isinstance(dim, int) and isinstance(have, ir.SymbolicDim) and have.value:
+                fixed[have.value] = dim  # the program could do more than was asked for
             elif isinstance(dim, Dim) and isinstance(have, int):
                 raise CompileError(
                     "dim-specialized",
@@ -170,7 +172,7 @@ def name_dims(model: ir.Model, specs: Sequence[TensorSpec]) -> None:
                 )
     for value in [*model.graph.inputs, *model.graph.outputs, *_values(model)]:
         if value.shape is not None:
-            value.shape = ir.Shape([_named(dim, names) for dim in value.shape])
+            value.shape = ir.Shape([_named(dim, names, fixed) for dim in value.shape])
 
 
 def _values(model: ir.Model) -> Iterator[ir.Value]:
@@ -178,10 +180,12 @@ def _values(model: ir.Model) -> Iterator[ir.Value]:
         yield from node.outputs
 
 
-def _named(dim: int | ir.SymbolicDim, names: dict[str, str]) -> int | ir.SymbolicDim:
+def _named(dim: int | ir.SymbolicDim, names: dict[str, str], fixed: dict[str, int]) -> int | ir.SymbolicDim:
     """The dim, or the expression in dims, with the user's names."""
     if isinstance(dim, int) or dim.value is None:
         return dim
+    if dim.value in fixed:
+        return fixed[dim.value]
     whole = names.get(dim.value)
     return ir.SymbolicDim(whole or re.sub(r"[^\W\d]\w*", lambda word: names.get(word[0], word[0]), dim.value))
 

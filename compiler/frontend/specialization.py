@@ -59,11 +59,27 @@ def specialized(error: BaseException, watch: Watch) -> CompileError:
     dims = re.findall(r"Constraints violated \(([^)]*)\)", text)
     reasons = [line.strip(" -") for line in text.splitlines() if line.strip().startswith("- ")]
     fixes = text.partition("Suggested fixes:")[2].split("\n\n")[0].split("\n")
-    suggestion = "; ".join(line.strip() for line in fixes if line.strip())
+    suggestion = ", ".join(filter(None, map(_as_range, fixes)))
     return CompileError(
         "dim-specialized",
-        f"the dim {', '.join(dims) or 'of an input'} does not stay dynamic over its whole range",
+        f"the dim {', '.join(map(_public, dims)) or 'of an input'} does not stay dynamic over its whole range",
         where=watch.lines[0] if watch.lines else None,
         why=(reasons[0].split(" If you're using")[0] if reasons else first_lines(error)).rstrip("."),
         hint=f"give --input the range that holds ({suggestion}), or change that line" if suggestion else None,
     )
+
+
+def _public(dim: str) -> str:
+    """Without the number and the underscore under which a dim in steps is known to torch."""
+    return dim.rpartition("*")[2].strip().removeprefix("_")
+
+
+def _as_range(fix: str) -> str | None:
+    """torch's "batch = Dim('batch', min=5, max=16)" as it is written for --input."""
+    name, _, value = (part.strip() for part in fix.partition("="))
+    if not name or name.startswith("_"):
+        return None
+    bounds = dict(re.findall(r"(min|max)=(\d+)", value))
+    if not bounds:
+        return f"{name}={value}" if value.isdigit() else None
+    return f"{name}={bounds.get('min', '1')}..{bounds.get('max', 'N')}"

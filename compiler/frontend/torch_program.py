@@ -192,10 +192,9 @@ class TorchProgram:
         shapes = _dynamic_shapes(specs)
         args, kwargs = call.bind(tensors)
         dynamic_args, dynamic_kwargs = call.bind(shapes, constant=lambda _: None)
-        dynamic: Any = {**_by_name(module, dynamic_args), **dynamic_kwargs}
-        if dynamic_args and not kwargs:
-            dynamic = dynamic_args
-        dynamic_shapes = dynamic if any(shapes.values()) else None
+        # Under forward's own names, `*rest` as one tuple and `**more` as one dict, as torch.export wants it.
+        named = inspect.signature(module.forward).bind_partial(*dynamic_args, **dynamic_kwargs).arguments
+        dynamic_shapes = dict(named) if any(shapes.values()) else None
         failure = user_code("capture-failed", "torch.export cannot capture this model", hint=_EXPORT_HINT)
         with torch.no_grad(), failure, quiet(), dynamic_recurrence(), watch_shapes() as watch:
             try:
@@ -254,9 +253,9 @@ class TorchProgram:
         with torch.no_grad(), user_code("model-raised", "the model itself fails on these inputs"):
             if precise:
                 with float64_oracle(self._module, tensors.values()):
-                    outputs = tensor_outputs(self._run(tensors))
+                    outputs = tensor_outputs(self._run(tensors), self._call.names)
             else:
-                outputs = tensor_outputs(self._run(tensors))
+                outputs = tensor_outputs(self._run(tensors), self._call.names)
         return {name: to_numpy(tensor) for name, tensor in outputs.items()}
 
     def _run(self, tensors: Mapping[str, torch.Tensor]) -> Any:
@@ -270,7 +269,7 @@ class TorchProgram:
             tensors = {name: to_torch(array) for name, array in self._examples_for_script().items()}
             args, _ = self._call.bind(tensors)
             with torch.no_grad():
-                outputs = list(tensor_outputs(self._module(*args)))
+                outputs = list(tensor_outputs(self._module(*args), self._call.names))
             model = onnx_export.from_script(self._module, args, self._call.names, outputs, self._traced)
         else:
             outputs = output_names(self._exported)
@@ -329,11 +328,6 @@ def _annotation(parameter: inspect.Parameter) -> str:
         return ""
     text = parameter.annotation  # already text where annotations are postponed
     return (text if isinstance(text, str) else inspect.formatannotation(text)).replace("torch.", "")
-
-
-def _by_name(module: torch.nn.Module, args: tuple[Any, ...]) -> dict[str, Any]:
-    """Arguments by position under the names that forward has for them; `*rest` takes what is left."""
-    return dict(inspect.signature(module.forward).bind_partial(*args).arguments)
 
 
 def _check_names(given: Mapping[str, Any], known: list[str], takes: tuple[Parameter, ...], *, open_ended: bool) -> None:

@@ -226,7 +226,7 @@ def _used(nodes: list[ir.Node], results: set[ir.Value]) -> list[ir.Node]:
     """Without the nodes that lead to no result: a body computes what only some calls need."""
     kept = []
     for node in reversed(nodes):
-        if any(value in results or value.uses() for value in node.outputs):
+        if any(value in results or value.uses() for value in node.outputs) or any(subgraphs_of(node)):
             kept.append(node)
             continue
         for index in range(len(node.inputs)):

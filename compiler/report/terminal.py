@@ -34,6 +34,7 @@ def show_result(folder: Path, manifest: Mapping[str, Any], *, quiet: bool) -> No
     verdict = manifest["verdict"]
     if not quiet:
         _outputs(console, verdict)
+    _notes(console, verdict)
     style = {"passed": "green", "failed": "bold red"}.get(verdict["status"], "yellow")
     console.print(Text(words.sentence(manifest), style=style))
     files = manifest["artifact"]["files"]
@@ -41,15 +42,17 @@ def show_result(folder: Path, manifest: Mapping[str, Any], *, quiet: bool) -> No
     console.print(Text(f"{folder}  ({', '.join(files)}; {words.size(size)})"))
 
 
-def show_verdict(bundle: str, verdict: Mapping[str, Any]) -> None:
+def show_verdict(bundle: str, verdict: Mapping[str, Any], *, quiet: bool) -> None:
     console = _console()
-    _outputs(console, verdict)
+    if not quiet:
+        _outputs(console, verdict)
+    _notes(console, verdict)
     if verdict["status"] == "passed":
         console.print(
             Text(f"{bundle} still computes what the model computes: {verdict['cases']} cases.", style="green")
         )
     else:
-        console.print(Text(f"{bundle} no longer computes what the model computes.", style="bold red"))
+        console.print(Text(f"{bundle} does not compute what the model computes.", style="bold red"))
 
 
 def _outputs(console: Console, verdict: Mapping[str, Any]) -> None:
@@ -63,6 +66,9 @@ def _outputs(console: Console, verdict: Mapping[str, Any]) -> None:
             Text(output["output"]), mark, words.percent(output["used"]), Text(where), words.element(output["worst"])
         )
     console.print(table)
+
+
+def _notes(console: Console, verdict: Mapping[str, Any]) -> None:
     for note in verdict["notes"]:
         console.print(Text(f"note: {note}", style="yellow"))
 

@@ -28,6 +28,8 @@ def percent(share: float | str) -> str:
     value = float(share)
     if value == float("inf"):
         return "all and more"
+    if value > 10:
+        return f"{value:.3g} times it"
     return f"{value:.1%}" if value < 0.1 else f"{value:.0%}"
 
 

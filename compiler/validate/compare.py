@@ -193,7 +193,7 @@ def _worst_element(
     place = tuple(int(axis) for axis in index)
     share, off = float(used[place]), float(error[place])
     in_units = off / unit.rms if unit.rms else 0.0
-    why = f"off by {off:.3g}, {in_units:.1f} times the model's own rounding"
+    why = f"off by {off:.3g}, {in_units:.3g} times the model's own rounding"
     element = Element(place, float(have[place]), float(oracle[place]))
     return OutputVerdict(name, share <= 1.0, share, off, float(allowed[place]), why, case, element)
 

@@ -43,6 +43,7 @@ def check_expanded(text: str, legality: Legality, *gone: str, inputs: Any = None
     model, original = parse(HEADER + text), parse(HEADER + text)
     assert apply(Legalize(legality), model)
     assert not set(gone) & set(operators(model))
+    assert all(any(value.uses() or value.is_graph_output() for value in node.outputs) for node in model.graph)
     assert not apply(Legalize(legality), model), "the second run still changed something"
     given = draw(original) if inputs is None else inputs
     # The definitions cast to float32 inside; in float64 they do not.
