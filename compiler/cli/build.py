@@ -41,8 +41,7 @@ def build(context: click.Context, /, **given: Any) -> int:
       compile ./minilm/ -t onnxruntime -i 'input_ids:int64[batch=1..16,seq=8..256]' \\
               -i 'attention_mask:int64[batch,seq]'
     """
-    sources = {name: context.get_parameter_source(name).name.lower() for name in given}  # type: ignore[union-attr]
-    options = configured("build", given, sources)
+    options = configured(context, given)
     if options["target"] is None:
         raise UsageError("no-target", "no target was given", hint="--target onnxruntime; `compile targets` lists them")
     return compile_one(options)

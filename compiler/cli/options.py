@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from compiler.errors import UsageError, did_you_mean
 
@@ -70,26 +71,38 @@ def for_target(texts: Iterable[str], target: str) -> dict[str, Any]:
     return found
 
 
-def configured(command: str, given: Mapping[str, Any], sources: Mapping[str, Any]) -> dict[str, Any]:
+def configured(context: click.Context, given: Mapping[str, Any]) -> dict[str, Any]:
     """Options that the user did not type get their value from the project's own file, where it has one.
 
-    `sources` says for each option whether it was typed. The file is plumbline.toml, or [tool.plumbline] of
-    pyproject.toml, in this folder or the nearest one above.
+    The file is plumbline.toml, or [tool.plumbline] of pyproject.toml, in this folder or the nearest one above. Its
+    keys are the options as they are typed, without the dashes.
     """
-    defaults = _project_defaults()
-    known = {name.replace("_", "-"): name for name in given}
+    known = {max(option.opts, key=len).removeprefix("--"): option for option in _options_of(context.command)}
     merged = dict(given)
-    for key, value in defaults.items():
-        if key not in known:
-            raise UsageError(
-                "bad-config",
-                f"there is no option '{key}'",
-                where=str(_config_file()),
-                hint=did_you_mean(key, known) or f"one of {', '.join(known)}",
-            )
-        if sources[known[key]] == "default":
-            merged[known[key]] = tuple(value) if isinstance(value, list) else value
+    for key, value in _project_defaults().items():
+        option = known.get(key)
+        if option is None or option.name is None:
+            hint = did_you_mean(key, known) or f"one of {', '.join(known)}"
+            raise UsageError("bad-config", f"there is no option '{key}'", where=str(_config_file()), hint=hint)
+        if context.get_parameter_source(option.name) is ParameterSource.DEFAULT:
+            merged[option.name] = _checked(context, option, key, value)
     return merged
+
+
+def _options_of(command: click.Command) -> list[click.Option]:
+    return [parameter for parameter in command.params if isinstance(parameter, click.Option)]
+
+
+def _checked(context: click.Context, option: click.Option, key: str, value: Any) -> Any:
+    """The value as click would have it from the command line."""
+    if option.multiple and not isinstance(value, list):
+        value = [value]
+    try:
+        return option.type_cast_value(context, value)
+    except click.BadParameter as error:
+        raise UsageError(
+            "bad-config", f"'{key}' cannot be {value!r}", where=str(_config_file()), why=error.message
+        ) from error
 
 
 def _config_file() -> Path | None:

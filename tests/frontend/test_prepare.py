@@ -142,22 +142,29 @@ def test_nested_inputs_and_outputs_have_names() -> None:
     assert [value.name for value in graph.outputs] == list(outputs)
 
 
-def test_open_ended_arguments() -> None:
-    class Open(nn.Module):
-        def forward(
-            self, x: torch.Tensor, scale: float = 10.0, *rest: torch.Tensor, **more: torch.Tensor
-        ) -> torch.Tensor:
-            return x * scale + rest[0] - rest[1] + more["extra"]
+def test_arguments_of_any_number() -> None:
+    class Rest(nn.Module):
+        def forward(self, x: torch.Tensor, scale: float = 10.0, *rest: torch.Tensor) -> torch.Tensor:
+            return x * scale + rest[0] - rest[1]
 
-    net = program(Open())
-    texts = ["x:float32[n=1..4]", "rest.0:float32[n]", "rest.1:float32[2,n]", "extra:float32[n]"]
+    net = program(Rest())
+    texts = ["x:float32[n=1..4]", "rest.0:float32[n]", "rest.1:float32[2,n]"]
     found = trace(net, texts, None, seed=0, effort="quick")
-    inputs = {
-        name: np.full((2, 3) if name == "rest.1" else 3, value, np.float32)
-        for value, name in enumerate(("x", "rest.0", "rest.1", "extra"), 1)
-    }
-    assert net.run(inputs, precise=False)["output"].tolist() == [[13] * 3] * 2
+    inputs = {"x": np.full(3, 1.0), "rest.0": np.full(3, 2.0), "rest.1": np.full((2, 3), 3.0)}
+    inputs = {name: array.astype(np.float32) for name, array in inputs.items()}
+    assert net.run(inputs, precise=False)["output"].tolist() == [[9] * 3] * 2
     assert [spec.name for spec in found.specs] == [value.name for value in net.capture(24).graph.inputs]
+
+
+def test_arguments_of_any_name() -> None:
+    class More(nn.Module):
+        def forward(self, x: torch.Tensor, **more: torch.Tensor) -> torch.Tensor:
+            return x - more["extra"] * more["other"]
+
+    net = program(More())
+    trace(net, ["x:float32[n=1..4]", "extra:float32[n]", "other:float32[n]"], None, seed=0, effort="quick")
+    ones = np.ones(3, np.float32)
+    assert net.run({"x": 9 * ones, "extra": 2 * ones, "other": 3 * ones}, precise=False)["output"].tolist() == [3] * 3
 
 
 # -- the reference ----------------------------------------------------------------------------------------------
