@@ -72,9 +72,9 @@ def compile_one(options: dict[str, Any]) -> int:
         verify=not options["no_verify"],
         keep_provenance=not options["strip_provenance"],
     )
-    shown = console.progress(quiet=options["quiet"], as_json=options["as_json"])
-    result = api.run(job, timeout=options["timeout"], memory_limit=memory(options["memory_limit"]), progress=shown)
-    console.finish(shown)
+    limit = memory(options["memory_limit"])
+    with console.progress(quiet=options["quiet"], as_json=options["as_json"]) as shown:
+        result = api.run(job, timeout=options["timeout"], memory_limit=limit, progress=shown)
     if options["as_json"]:
         console.show_json({"bundle": str(result.folder), **result.manifest})
     else:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import click
+from rich.markup import escape
 
 from compiler.contracts import Progress, SilentProgress
 from compiler.errors import PlumblineError
@@ -18,7 +21,7 @@ def show_error(error: PlumblineError, *, as_json: bool) -> None:
     if as_json:
         show_json({"error": error.to_json()})
         return
-    styled = sys.stderr.isatty()
+    styled = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
     head = click.style(f"error[{error.code}]", fg="red", bold=True) if styled else f"error[{error.code}]"
     click.echo(f"{head}: {error.message}", err=True)
     for label, text in error.details():
@@ -29,10 +32,19 @@ def show_json(value: Mapping[str, Any]) -> None:
     click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
 
 
-def progress(*, quiet: bool, as_json: bool) -> Progress:
+@contextmanager
+def progress(*, quiet: bool, as_json: bool) -> Iterator[Progress]:
     if quiet or as_json:
-        return SilentProgress()
-    return LiveProgress() if sys.stderr.isatty() else PlainProgress()
+        yield SilentProgress()
+    elif not sys.stderr.isatty():
+        yield PlainProgress()
+    else:
+        shown = LiveProgress()
+        try:
+            yield shown
+            shown.done()
+        finally:
+            shown.stop()
 
 
 class PlainProgress:
@@ -58,22 +70,22 @@ class LiveProgress:
     def stage(self, name: str, detail: str = "") -> None:
         self.done()
         self._current = (name, detail, time.perf_counter())
-        self._status.update(f"[bold]{name}[/bold] {detail}")
+        self._status.update(f"[bold]{name}[/bold] {escape(detail)}")
         self._status.start()
 
     def note(self, text: str) -> None:
-        self._console.print(f"[yellow]note:[/yellow] {text}")
+        self._console.print(f"[yellow]note:[/yellow] {escape(text)}")
 
     def done(self) -> None:
         if self._current is None:
             return
-        self._status.stop()
+        self.stop()
         name, detail, started = self._current
-        self._console.print(f"[green]✓[/green] {name:<10} [dim]{time.perf_counter() - started:5.1f} s[/dim]  {detail}")
+        took = f"[dim]{time.perf_counter() - started:5.1f} s[/dim]"
+        self._console.print(f"[green]✓[/green] {name:<10} {took}  {escape(detail)}")
         self._current = None
 
+    def stop(self) -> None:
+        """The spinner goes, and the cursor that it hides comes back."""
+        self._status.stop()
 
-def finish(shown: Progress) -> None:
-    """The last stage is done."""
-    if isinstance(shown, LiveProgress):
-        shown.done()

@@ -26,15 +26,14 @@ def verify(bundle: str, **given: Any) -> int:
     from compiler.report import terminal
 
     target = bundles.read(Path(bundle)).artifact.target
-    shown = console.progress(quiet=given["quiet"], as_json=given["as_json"])
-    verdict = api.verify(
-        bundle,
-        options=for_target(given["options"], target),
-        timeout=given["timeout"],
-        memory_limit=memory(given["memory_limit"]),
-        progress=shown,
-    )
-    console.finish(shown)
+    with console.progress(quiet=given["quiet"], as_json=given["as_json"]) as shown:
+        verdict = api.verify(
+            bundle,
+            options=for_target(given["options"], target),
+            timeout=given["timeout"],
+            memory_limit=memory(given["memory_limit"]),
+            progress=shown,
+        )
     if given["as_json"]:
         console.show_json({"bundle": bundle, "verdict": verdict_to_json(verdict)})
     else:

@@ -32,7 +32,7 @@ def output_leaves(value: Any) -> list[tuple[str, Any]]:
     return [(f"output_{name}" if name[:1].isdigit() else name or "output", leaf) for name, leaf in leaves]
 
 
-def tensor_outputs(value: Any, inputs: Collection[str]) -> dict[str, torch.Tensor]:
+def tensor_outputs(value: Any, inputs: Collection[str] = ()) -> dict[str, torch.Tensor]:
     leaves = [(name, leaf) for name, leaf in output_leaves(value) if isinstance(leaf, torch.Tensor)]
     names = apart_from([name for name, _ in leaves], inputs)
     return {name: leaf for name, (_, leaf) in zip(names, leaves, strict=True)}

@@ -116,6 +116,23 @@ class Copier:
         )
 
 
+def type_inputs(node: ir.Node, opsets: Mapping[str, int]) -> None:
+    """Give a node's inputs their types, which the body of an operator can depend on, from as far up as it takes."""
+    pending, seen = _untyped_producers(node), set[ir.Node]()
+    while pending:
+        producer = pending[-1]
+        if producer in seen:
+            infer_types(pending.pop(), opsets)
+        else:
+            seen.add(producer)
+            pending.extend(above for above in _untyped_producers(producer) if above not in seen)
+
+
+def _untyped_producers(node: ir.Node) -> list[ir.Node]:
+    producers = (value.producer() for value in node.inputs if value is not None and value.type is None)
+    return [producer for producer in producers if producer is not None]
+
+
 def infer_types(node: ir.Node, opsets: Mapping[str, int]) -> None:
     """Give a node's outputs their types, as far as those of its inputs are known."""
     schema = schema_at(node, opsets.get(node.domain, 1))

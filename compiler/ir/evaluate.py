@@ -17,6 +17,7 @@ from compiler.contracts import Array, Arrays
 from compiler.errors import CompileError, InternalError
 from compiler.ir.bodies import Copier, call_attributes, schema_bodies
 from compiler.ir.control import control_runner
+from compiler.ir.index_arithmetic import index_arithmetic
 from compiler.ir.opsets import default_attributes, schema_at
 from compiler.ir.precision import Precision
 from compiler.ir.program import Program, Runner, Weights
@@ -34,7 +35,7 @@ class Evaluator:
         self._inputs = [value for value in model.graph.inputs if not value.is_initializer()]
         self._outputs = [value.name or "" for value in model.graph.outputs]
         self._defaults = [value for value in model.graph.inputs if value.is_initializer()]
-        builder = _Builder(model, self._precision)
+        builder = _Builder(model.functions, self._precision)
         nodes, outputs = model.graph, model.graph.outputs
         self._program = builder.program([*self._inputs, *self._defaults], nodes, outputs, model.opset_imports)
         self._weights = builder.weights
@@ -81,12 +82,13 @@ def _check_input(value: ir.Value, array: Array, dtype: ir.DataType) -> None:
 class _Builder:
     """Chooses for each node what computes it."""
 
-    def __init__(self, model: ir.Model, precision: Precision) -> None:
+    def __init__(self, functions: Mapping[ir.OperatorIdentifier, ir.Function], precision: Precision) -> None:
         from compiler.ir.kernels import KERNELS  # imports torch
 
         self._kernels = KERNELS
-        self._functions = model.functions
+        self._functions = functions
         self._precision = precision
+        self._as_written = _Builder(functions, Precision(False)) if precision.precise else None
         self.weights = Weights(precision)
 
     def program(
@@ -96,9 +98,17 @@ class _Builder:
         outputs: Iterable[ir.Value | None],
         opsets: Opsets,
     ) -> Program:
-        return Program(inputs, [(node, self._runner(node, opsets)) for node in nodes], outputs, self.weights)
+        order = list(nodes)
+        runners = [(node, self.runner(node, opsets)) for node in order]
+        if self._as_written is not None:
+            kept = index_arithmetic(order)
+            runners = [
+                (node, _AsWritten(node, self._as_written.runner(node, opsets)) if node in kept else runner)
+                for node, runner in runners
+            ]
+        return Program(inputs, runners, outputs, self.weights)
 
-    def _runner(self, node: ir.Node, opsets: Opsets) -> Runner:
+    def runner(self, node: ir.Node, opsets: Opsets) -> Runner:
         function = self._functions.get(node.op_identifier())
         if function is not None:
             return self.body(node, function, call_attributes(node, None), opsets)
@@ -143,6 +153,24 @@ def _unsupported(node: ir.Node, why: str) -> CompileError:
         why=why,
         hint="a model that does without it",
     )
+
+
+class _AsWritten:
+    """Runs a node in the types that the graph gives it, in the midst of an evaluation in float64."""
+
+    captured: tuple[ir.Value, ...] = ()
+
+    def __init__(self, node: ir.Node, runner: Runner) -> None:
+        self._runner = runner
+        self._types = [None if value is None or value.dtype is None else value.dtype.numpy() for value in node.inputs]
+
+    def __call__(self, inputs: Sequence[Any], environment: Mapping[ir.Value, Any]) -> Sequence[Any]:
+        return self._runner(list(map(_lowered, inputs, self._types)), environment)
+
+
+def _lowered(value: Any, dtype: np.dtype[Any] | None) -> Any:
+    raised = isinstance(value, np.ndarray) and value.dtype == np.float64
+    return value.astype(dtype) if raised and dtype is not None else value
 
 
 class _BodyRunner:

@@ -14,7 +14,7 @@ import onnx_ir as ir
 
 from compiler.contracts import Legality
 from compiler.errors import CompileError
-from compiler.ir.bodies import Copier, call_attributes, infer_types, schema_bodies
+from compiler.ir.bodies import Copier, call_attributes, infer_types, schema_bodies, type_inputs
 from compiler.ir.opsets import difference, drop_unknown_defaults, schema_at
 from compiler.ir.provenance import describe, inherit
 from compiler.ir.subgraphs import subgraphs_of
@@ -177,6 +177,7 @@ class _Legalization:
         if node.op_identifier() in self._model.functions:
             return self._model.functions[node.op_identifier()]
         schema = schema_at(node, written.get(node.domain, 0))
+        type_inputs(node, written)
         bodies = list(schema_bodies(node, schema)) if schema is not None else []
         taken = [body for body in bodies if self._is_taken(body, {**written, **body.opset_imports}, goal)]
         return next(iter(taken or bodies), None)

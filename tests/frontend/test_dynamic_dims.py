@@ -163,7 +163,7 @@ def test_a_table_of_fixed_length_names_its_line() -> None:
 
     error = specialized(add, "x:float32[n=1..8,3]")
     assert line_of("table") in str(error.where)
-    assert "n = 5" in str(error.hint)
+    assert "(n=5)" in str(error.hint)
 
 
 def test_a_comparison_with_a_number_names_its_line() -> None:

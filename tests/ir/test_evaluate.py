@@ -80,6 +80,40 @@ def test_layer_normalization_is_not_cast_inside() -> None:
     np.testing.assert_allclose(y, want, rtol=1e-9)
 
 
+BUCKETS = """
+(float[4] x, int64[m] positions) => (int64[m] buckets, float[4] y) <float log_span = {2.0794415}, float eight = {8}> {
+  p = Cast<to = 1>(positions)
+  l = Log(p)
+  share = Div(l, log_span)
+  scaled = Mul(share, eight)
+  buckets = Cast<to = 7>(scaled)
+  y = Mul(x, eight)
+}
+"""
+
+
+def test_whole_numbers_are_what_the_graph_says_they_are() -> None:
+    """log(8) / 2.0794415 * 8 is 8 in float32 and rounds down to 7 in float64."""
+    model = parse(BUCKETS)
+    for value in (value for node in list(model.graph)[:4] for value in node.outputs):
+        value.dtype = ir.DataType.FLOAT
+    given = {"x": np.ones(4, np.float32), "positions": np.arange(1, 400)}
+    plain, precise = (Evaluator(model, precise=raised)(given) for raised in (False, True))
+    assert plain["buckets"][7] == 8
+    np.testing.assert_array_equal(plain["buckets"], precise["buckets"])
+    assert precise["y"].dtype == np.float64
+
+
+def test_floats_that_stay_floats_are_raised_whatever_they_are_made_of() -> None:
+    text = (
+        "(int64[m] p) => (float[m] y, bool[m] b) <float t = {3}> { f = Cast<to = 1>(p)  y = Sqrt(f)  b = Less(f, t) }"
+    )
+    model = parse(text)
+    model.graph[0].outputs[0].dtype = ir.DataType.FLOAT
+    y = Evaluator(model, precise=True)({"p": np.array([2])})["y"]
+    assert y == np.sqrt(2.0)
+
+
 @pytest.mark.parametrize("name", ["float16", "bfloat16"])
 def test_low_precision(name: str) -> None:
     dtype = np.dtype(getattr(ml_dtypes, name, None) or name)
