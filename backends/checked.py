@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
-from compiler.contracts import Array, Arrays, Dim, Session, Signature, TensorSpec, dtype_name
+from compiler.contracts import Array, Arrays, Closing, Dim, Session, Signature, TensorSpec, dtype_name
 from compiler.errors import UsageError, did_you_mean
 
 
-class CheckedSession:
+class CheckedSession(Closing):
     """A runtime's session behind one check of names, dtypes and shapes per call."""
 
     def __init__(self, session: Session, signature: Signature) -> None:
@@ -47,14 +46,6 @@ class CheckedSession:
 
     def close(self) -> None:
         self._session.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _native(array: Array) -> Array:

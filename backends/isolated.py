@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from backends import registry, replay
-from compiler.contracts import Array, Arrays, Artifact, Backend, Legality, Probe, Session, Signature
+from compiler.contracts import Array, Arrays, Artifact, Backend, Closing, Legality, Probe, Session, Signature
 from compiler.errors import CompileError, PlumblineError
 
 _ROOT = str(Path(__file__).resolve().parents[1])
@@ -23,7 +23,7 @@ _ROOT = str(Path(__file__).resolve().parents[1])
 DEFAULT_TIMEOUT = 1800.0
 
 
-class IsolatedBackend:
+class IsolatedBackend(Closing):
     """The same Backend, but `build` and `open` happen in one child process that this object owns.
 
     The child is started at once and imports the runtime while the parent is still capturing the model.
@@ -156,14 +156,6 @@ class IsolatedBackend:
             self._child.wait()
         self._answers.close()
         self._stderr.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 class _RemoteSession:

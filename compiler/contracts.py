@@ -200,6 +200,21 @@ class Session(Protocol):
     ) -> None: ...
 
 
+class Closing:
+    """Leaving the block closes; for everything that implements `close`."""
+
+    def close(self) -> None:
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
 class Backend(Protocol):
     """One target. Its methods `build` and `open` run in a child process while compiling."""
 

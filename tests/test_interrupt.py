@@ -14,6 +14,7 @@ import psutil
 import pytest
 from conftest import COMPILE, MLP, MLP_INPUT
 
+import compiler
 from compiler import bundle as bundles
 
 pytestmark = pytest.mark.usefixtures("third_party")
@@ -85,16 +86,22 @@ def wait_for(child: subprocess.Popen[bytes], line: str) -> str:
     return seen.decode()
 
 
-def test_an_interrupt_during_verify(bundle: Path, tmp_path: Path) -> None:
+def test_an_interrupt_of_verify_loses_nothing(mlp_file: Path, tmp_path: Path) -> None:
+    folder = compiler.compile(f"{mlp_file}:build", [MLP_INPUT], target="hanging", output=tmp_path).folder
     child = subprocess.Popen(
-        [COMPILE, "verify", str(bundle)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+        [COMPILE, "verify", str(folder), "--option", "at=run"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
     )
     try:
-        wait_for(child, "load: ")
+        wait_for(child, "verify: ")
+        time.sleep(0.3)
         os.killpg(child.pid, signal.SIGINT)
-        _, err = child.communicate(timeout=20)
+        out, err = child.communicate(timeout=20)
     finally:
         child.kill()
-    assert child.returncode in (0, 130)  # it may be done already
-    assert b"Traceback" not in err
-    bundles.check(bundles.read(bundle))
+    assert (child.returncode, out, err.strip()) == (130, b"", b"interrupted; nothing was changed")
+    assert [path.name for path in tmp_path.iterdir()] == [folder.name]
+    bundles.check(bundles.read(folder))

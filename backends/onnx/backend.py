@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
-from compiler.contracts import Array, Arrays, Artifact, Legality, Probe, Ready, Session, Signature, Unavailable
+from compiler.contracts import Array, Arrays, Artifact, Closing, Legality, Probe, Ready, Session, Signature, Unavailable
 from compiler.errors import UsageError
 from compiler.graph_files import adopt
 
@@ -45,11 +44,12 @@ class Onnx:
         return EvaluatorSession(folder / artifact.files[0])
 
 
-class EvaluatorSession:
+class EvaluatorSession(Closing):
     """Slow and right: the judge of graphs, run on the file that was written."""
 
     def __init__(self, file: Path) -> None:
         import onnx_ir as ir
+
         from compiler.ir.evaluate import Evaluator
 
         self._evaluator = Evaluator(ir.load(file), precise=False)
@@ -63,11 +63,3 @@ class EvaluatorSession:
 
     def close(self) -> None:
         del self._evaluator
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

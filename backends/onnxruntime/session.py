@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from backends.onnxruntime import options as settings
-from compiler.contracts import Array, Arrays, Signature
+from compiler.contracts import Array, Arrays, Closing, Signature
 from compiler.errors import CompileError, UnavailableError
 
 
-class OnnxRuntimeSession:
+class OnnxRuntimeSession(Closing):
     def __init__(self, file: Path, signature: Signature, options: Mapping[str, Any]) -> None:
         import onnxruntime
         from onnxruntime.capi import onnxruntime_pybind11_state as states
@@ -50,11 +49,3 @@ class OnnxRuntimeSession:
     def close(self) -> None:
         # The runtime frees with its last reference.
         del self._session
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

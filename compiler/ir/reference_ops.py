@@ -12,6 +12,9 @@ import onnx_ir as ir
 from compiler.ir.precision import TYPE_ATTRIBUTES, Precision
 from compiler.ir.program import Runner
 
+# These compute in float32 whatever they are given; the body that defines them does not.
+_SINGLE_PRECISION = frozenset({"LinearAttention"})
+
 
 class _ReferenceRunner:
     captured: tuple[ir.Value, ...] = ()
@@ -30,7 +33,7 @@ def reference_runner(node: ir.Node, opsets: Mapping[str, int], precision: Precis
     """onnx's own implementation of a node, or None where it has none."""
     from onnx.reference.ops import _op_list
 
-    if node.domain or not _is_implemented(_op_list, node.op_type):
+    if node.domain or node.op_type in _SINGLE_PRECISION or not _is_implemented(_op_list, node.op_type):
         return None
     implementation: Any = _op_list.load_op("", node.op_type, opsets[""])
     settings = {"log": _silent, "opsets": dict(opsets), "verbose": 0, "new_ops": {}, "existing_functions": {}}

@@ -9,11 +9,11 @@ from typing import NoReturn
 import onnx_ir as ir
 
 from compiler.contracts import Dim, Extent, Signature, TensorSpec
-from compiler.errors import InternalError
+from compiler.errors import CompileError, InternalError
 from compiler.ir.opsets import schema_at
 from compiler.ir.provenance import describe
 from compiler.ir.subgraphs import subgraphs_of
-from compiler.ir.text import dtype_text
+from compiler.ir.text import dtype_text, type_text
 
 _STANDARD_DOMAINS = frozenset({"", "ai.onnx.ml", "ai.onnx.preview"})
 
@@ -38,7 +38,12 @@ def signature_of(model: ir.Model, dims: Mapping[str, Dim] | None = None) -> Sign
 
 def _spec(value: ir.Value, ranges: Mapping[str, Dim]) -> TensorSpec:
     if value.dtype is None or value.shape is None or not isinstance(value.type, ir.TensorType):
-        _broken(f"'{value.name}' is an input or output that is no tensor of known type and rank", value.producer())
+        raise CompileError(
+            "unreadable-model",
+            "inputs and outputs must be tensors of known rank",
+            where=f"'{value.name}'",
+            why=f"its type is {type_text(value)}",
+        )
     return TensorSpec(value.name or "", dtype_text(value.dtype), tuple(_extent(dim, ranges) for dim in value.shape))
 
 

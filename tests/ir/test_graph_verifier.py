@@ -8,7 +8,7 @@ import pytest
 from graphs import parse
 
 from compiler.contracts import Dim, Signature, TensorSpec
-from compiler.errors import InternalError
+from compiler.errors import CompileError, InternalError
 from compiler.ir.verify import signature_of, verify
 
 TEXT = """
@@ -158,6 +158,14 @@ def test_an_output_dim_may_be_an_expression() -> None:
     model = parse("(float[n] x) => (float[m] y) { y = Neg(x) }")
     model.graph.outputs[0].shape = ir.Shape([ir.SymbolicDim("2*n + 1")])
     assert signature_of(model, {"n": Dim("n", 1, 4)}).outputs[0].dims == ("2*n + 1",)
+
+
+def test_only_tensors_of_known_rank_have_a_signature() -> None:
+    model = parse("(float[n] x) => (float[n] y) { y = Neg(x) }")
+    model.graph.inputs[0].shape = None
+    with pytest.raises(CompileError) as caught:
+        signature_of(model)
+    assert (caught.value.where, caught.value.why) == ("'x'", "its type is float32[...]")
 
 
 def test_an_initializer_is_no_input_of_the_signature() -> None:
