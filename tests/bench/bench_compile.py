@@ -12,7 +12,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,26 +62,22 @@ def side_by_side(what: str, ours: Sequence[str], other: Sequence[str], bound: fl
     return Row(what, f"{mine:.2f} s / {theirs:.2f} s", ratio, bound)
 
 
-def timings(rounds: int, folder: str) -> list[Row]:
-    rows = []
+def timings(rounds: int, folder: str) -> Iterator[Row]:
     for model in ("minilm", "resnet50"):
         reference = f"models/{model}.py:build"
         plain = [sys.executable, "-W", "ignore", str(HERE / "plain_export.py"), reference]
         ours = [COMPILE, reference, "--target", "onnxruntime", "--output", folder, "--quiet"]
-        rows.append(side_by_side(f"compile {model}, verified / plain script", ours, plain, 1.6, rounds))
-        rows.append(
-            side_by_side(f"compile {model} --no-verify / plain script", [*ours, "--no-verify"], plain, 1.15, rounds)
-        )
+        yield side_by_side(f"compile {model}, verified / plain script", ours, plain, 1.6, rounds)
+        yield side_by_side(f"compile {model} --no-verify / plain script", [*ours, "--no-verify"], plain, 1.15, rounds)
     subprocess.run(
         [COMPILE, "models/minilm.py:build", "--target", "onnxruntime", "--output", folder, "-q"], check=True, cwd=ROOT
     )
     bundle = str(Path(folder) / "minilm.onnxruntime")
     mine = [sys.executable, "-c", LOAD_OURS.format(bundle=bundle)]
     bare = [sys.executable, "-c", LOAD_BARE.format(bundle=bundle)]
-    rows.append(side_by_side("load and first run of MiniLM / bare onnxruntime", mine, bare, 1.2, 3 * rounds))
+    yield side_by_side("load and first run of MiniLM / bare onnxruntime", mine, bare, 1.2, 3 * rounds)
     help_time = statistics.median(seconds([COMPILE, "--help"]) for _ in range(2 * rounds))
-    rows.append(Row("compile --help, in units of 0.3 s", f"{help_time:.2f} s", help_time / 0.3, 1.0))
-    return rows
+    yield Row("compile --help, in units of 0.3 s", f"{help_time:.2f} s", help_time / 0.3, 1.0)
 
 
 # -- memory -----------------------------------------------------------------------------------------------------
@@ -166,7 +162,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", choices=("time", "memory"))
     options = parser.parse_args()
-    parts: dict[str, Callable[[str], list[Row]]] = {
+    parts: dict[str, Callable[[str], Iterable[Row]]] = {
         "time": lambda folder: timings(options.rounds, folder),
         "memory": memory,
     }
