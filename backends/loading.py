@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from backends import host, registry
 from backends.checked import CheckedSession
 from compiler import bundle as bundles
-from compiler.contracts import Session, Unavailable
+from compiler.contracts import Backend, Session, Unavailable
 from compiler.errors import CompileError, UnavailableError
 
 
@@ -32,7 +33,6 @@ def load(
             f"'{bundle.folder}' was rejected: its numbers differ from the model's",
             hint="read its report.md; backends.load(..., trust=True) opens it all the same",
         )
-    bundles.check(bundle)
     artifact = bundle.artifact
     backend = registry.get(artifact.target)
     state = backend.probe()
@@ -44,4 +44,35 @@ def load(
     settings = {**artifact.options, **(options or {})}
     if threads is not None:
         settings["threads"] = threads
-    return CheckedSession(backend.open(artifact, bundle.folder, settings), artifact.signature)
+    opened = _open_native if artifact.facts.get("native_code") else _open_while_checking
+    return CheckedSession(opened(backend, bundle, settings), artifact.signature)
+
+
+def _open_native(backend: Backend, bundle: bundles.Bundle, settings: Mapping[str, Any]) -> Session:
+    """Code is not even mapped before it is known to be what was sealed."""
+    bundles.check(bundle)
+    return backend.open(bundle.artifact, bundle.folder, settings)
+
+
+def _open_while_checking(backend: Backend, bundle: bundles.Bundle, settings: Mapping[str, Any]) -> Session:
+    """Data may be read while its hash is still being taken; nobody gets the session before both are done."""
+    failures: list[CompileError] = []
+    checking = threading.Thread(target=_check, args=(bundle, failures))
+    checking.start()
+    session = None
+    try:
+        session = backend.open(bundle.artifact, bundle.folder, settings)
+    finally:
+        checking.join()
+        if failures:
+            if session is not None:
+                session.close()
+            raise failures[0]
+    return session
+
+
+def _check(bundle: bundles.Bundle, failures: list[CompileError]) -> None:
+    try:
+        bundles.check(bundle)
+    except CompileError as error:
+        failures.append(error)

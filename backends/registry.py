@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import importlib
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from compiler.contracts import Backend, Probe, Unavailable
 from compiler.errors import InternalError, UnavailableError, UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 ENTRY_POINT_GROUP = "plumbline.backends"
 
@@ -21,6 +23,9 @@ TARGETS: dict[str, str] = {
 
 @cache
 def _table() -> dict[str, str]:
+    # Late: a host that loads one of our own targets needs to know of no others.
+    from importlib.metadata import entry_points
+
     table = dict(TARGETS)
     for entry in entry_points(group=ENTRY_POINT_GROUP):
         _add(table, entry)
@@ -43,7 +48,7 @@ def names() -> tuple[str, ...]:
 
 
 def get(name: str) -> Backend:
-    table = _table()
+    table = TARGETS if name in TARGETS else _table()
     if name not in table:
         raise UsageError(
             "unknown-target",

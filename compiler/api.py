@@ -80,6 +80,7 @@ def compile(
 
 def check_choices(target: str, effort: str, options: Mapping[str, Any]) -> None:
     """What is mistyped is told before anything is loaded."""
+    backends.names()  # two backends of one name are an error, whichever is asked for
     known = backends.get(target).options()
     if unknown := [name for name in options if name not in known]:
         hint = did_you_mean(unknown[0], known) or (f"one of {', '.join(known)}" if known else None)

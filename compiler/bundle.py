@@ -10,8 +10,8 @@ import contextlib
 import errno
 import hashlib
 import json
+import mmap
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -59,7 +59,7 @@ def staged(place: Path) -> Iterator[Path]:
     """A folder beside `place` to build in. It is gone afterwards, unless `publish` has moved it into place."""
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f".{place.name}.partial-", dir=place.parent))
+        folder = _folder_beside(place, "partial")
     except OSError as error:
         raise _cannot_write(place, error) from error
     try:
@@ -70,6 +70,12 @@ def staged(place: Path) -> Iterator[Path]:
         raise
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _folder_beside(place: Path, what: str) -> Path:
+    import tempfile  # here, because a host that only runs bundles has no use for it
+
+    return Path(tempfile.mkdtemp(prefix=f".{place.name}.{what}-", dir=place.parent))
 
 
 def _cannot_write(place: Path, error: OSError) -> CompileError:
@@ -92,7 +98,7 @@ def publish(folder: Path, place: Path) -> Path:
                 f"'{place}' exists and is no bundle; it was left alone",
                 hint="choose another --output or --name",
             )
-        previous = Path(tempfile.mkdtemp(prefix=f".{place.name}.previous-", dir=place.parent)) / place.name
+        previous = _folder_beside(place, "previous") / place.name
         place.rename(previous)
     try:
         folder.rename(place)
@@ -121,8 +127,11 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    if path.stat().st_size == 0:
+        return hashlib.sha256().hexdigest()  # there is nothing to map
+    # In one piece, so that a thread which takes a hash needs the interpreter only once.
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return hashlib.sha256(content).hexdigest()
 
 
 # -- reading ----------------------------------------------------------------------------------------------------

@@ -13,12 +13,15 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
 import numpy as np
-import numpy.typing as npt
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
     import onnx_ir as ir
 
-Array = npt.NDArray[Any]
+    Array = npt.NDArray[Any]
+else:
+    Array = np.ndarray  # numpy.typing alone would take longer to import than this whole module
+
 Arrays = Mapping[str, Array]
 
 # ---------------------------------------------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from enum import IntEnum
 
@@ -92,5 +91,7 @@ class InternalError(PlumblineError):
 
 def did_you_mean(name: str, known: Iterable[str]) -> str | None:
     """A suggestion for a mistyped name, or None when nothing is near."""
+    import difflib  # only when something was mistyped
+
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
     return f"did you mean '{close[0]}'?" if close else None

@@ -83,6 +83,22 @@ def test_options_and_seed_are_written_down_and_used(mlp_file: Path, tmp_path: Pa
     assert manifest["files"]["reference/case-0.npz"] != other["files"]["reference/case-0.npz"]
 
 
+def test_large_weights_lie_in_a_file_of_their_own(
+    mlp_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mlp_bundle: Path
+) -> None:
+    monkeypatch.setattr("compiler.ir.store.EXTERNAL_ABOVE", 0)
+    result = compiler.compile(f"{mlp_file}:build", [MLP_INPUT], target="onnxruntime", output=tmp_path)
+    assert result.manifest["artifact"]["files"] == ("model.onnx", "model.onnx.data")
+    moved = result.folder.rename(tmp_path / "moved")
+    assert api.verify(moved).passed
+    x = {"x": np.ones((2, 16), np.float32)}
+    with backends.load(moved) as session, backends.load(mlp_bundle) as other:
+        np.testing.assert_array_equal(session(x)["output"], other(x)["output"])
+    (moved / "model.onnx.data").write_bytes(bytes(10))
+    with pytest.raises(CompileError, match="not as it was written"):
+        backends.load(moved)
+
+
 def test_a_bundle_verifies(bundle: Path) -> None:
     verdict = api.verify(bundle)
     assert verdict.passed

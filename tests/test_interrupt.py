@@ -19,29 +19,26 @@ from compiler import bundle as bundles
 
 pytestmark = pytest.mark.usefixtures("third_party")
 
-HANGING_FACTORY = MLP.replace("def build():", "def build():\n    import time\n    time.sleep(60)")
-HANGING_FORWARD = MLP.replace(
-    "        return self.down", "        import time\n        time.sleep(60)\n        return self.down"
-)
-HANGING_REFERENCE = MLP.replace(
-    "        return self.down",
-    "        torch.compiler.is_compiling() or __import__('time').sleep(60)\n        return self.down",
-)
+HANG = "open('reached', 'w').close() or __import__('time').sleep(60)"
+FORWARD = "        return self.down"
+HANGING_FACTORY = MLP.replace("def build():", f"def build():\n    {HANG}")
+HANGING_FORWARD = MLP.replace(FORWARD, f"        {HANG}\n{FORWARD}")
+HANGING_REFERENCE = MLP.replace(FORWARD, f"        torch.compiler.is_compiling() or {HANG}\n{FORWARD}")
 
-# The stage to wait for, what the factory does, the target and where it hangs, and how long to wait within the stage.
-STAGES: dict[str, tuple[str, str, str, float]] = {
-    "load": (HANGING_FACTORY, "sound", "", 1.5),
-    "trace": (HANGING_FORWARD, "sound", "", 1.5),
-    "capture": (MLP, "sound", "", 0.0),
-    "build": (MLP, "hanging", "build", 0.3),
-    "reference": (HANGING_REFERENCE, "sound", "", 0.3),
-    "verify": (MLP, "hanging", "run", 0.3),
+# The stage to wait for, what the model does, the target, and where the target hangs.
+STAGES: dict[str, tuple[str, str, str]] = {
+    "load": (HANGING_FACTORY, "sound", ""),
+    "trace": (HANGING_FORWARD, "sound", ""),
+    "capture": (MLP, "sound", ""),
+    "build": (MLP, "hanging", "build"),
+    "reference": (HANGING_REFERENCE, "sound", ""),
+    "verify": (MLP, "hanging", "run"),
 }
 
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_an_interrupt_loses_nothing(mlp_bundle: Path, tmp_path: Path, stage: str) -> None:
-    source, target, at, pause = STAGES[stage]
+    source, target, at = STAGES[stage]
     (tmp_path / "mlp.py").write_text(source)
     previous = tmp_path / "build" / f"mlp.{target}"
     shutil.copytree(mlp_bundle, previous)
@@ -56,7 +53,10 @@ def test_an_interrupt_loses_nothing(mlp_bundle: Path, tmp_path: Path, stage: str
     )
     try:
         seen = wait_for(child, f"{stage}: ")
-        time.sleep(pause)
+        if source is not MLP:
+            wait_until(tmp_path / "reached")
+        elif at:
+            time.sleep(0.3)
         family = [psutil.Process(child.pid), *psutil.Process(child.pid).children(recursive=True)]
         os.killpg(child.pid, signal.SIGINT)
         out, err = child.communicate(timeout=20)
@@ -84,6 +84,13 @@ def wait_for(child: subprocess.Popen[bytes], line: str) -> str:
         assert chunk, f"it ended before '{line}': {seen.decode()}"
         seen += chunk
     return seen.decode()
+
+
+def wait_until(file: Path) -> None:
+    deadline = time.monotonic() + 60
+    while not file.exists():
+        assert time.monotonic() < deadline, "the model never came to where it hangs"
+        time.sleep(0.05)
 
 
 def test_an_interrupt_of_verify_loses_nothing(mlp_file: Path, tmp_path: Path) -> None:
