@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import platform
+import sys
 import warnings
 from collections.abc import Mapping
 from functools import cache
@@ -32,13 +32,17 @@ _RELEVANT = (
 @cache
 def facts() -> dict[str, Any]:
     return {
-        "machine": platform.machine(),
-        "system": platform.system(),
-        "python": platform.python_version(),
+        "machine": _machine(),
+        "system": sys.platform,
+        "python": sys.version.split()[0],
         "cpu": _cpu_name(),
         "cpu_features": _cpu_features(),
         "cores": os.cpu_count(),
     }
+
+
+def _machine() -> str:
+    return os.uname().machine  # `platform` would say the same, but takes longer to import than this whole file
 
 
 def _cpuinfo(field: str) -> str:
@@ -52,7 +56,7 @@ def _cpuinfo(field: str) -> str:
 
 
 def _cpu_name() -> str:
-    return _cpuinfo("model name") or platform.processor() or platform.machine()
+    return _cpuinfo("model name") or _machine()
 
 
 def _cpu_features() -> list[str]:

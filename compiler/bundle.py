@@ -11,7 +11,6 @@ import errno
 import hashlib
 import json
 import mmap
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -69,13 +68,19 @@ def staged(place: Path) -> Iterator[Path]:
             raise _cannot_write(place, error) from error
         raise
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove(folder)
 
 
 def _folder_beside(place: Path, what: str) -> Path:
     import tempfile  # here, because a host that only runs bundles has no use for it
 
     return Path(tempfile.mkdtemp(prefix=f".{place.name}.{what}-", dir=place.parent))
+
+
+def _remove(folder: Path) -> None:
+    import shutil  # for the same reason
+
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _cannot_write(place: Path, error: OSError) -> CompileError:
@@ -108,7 +113,7 @@ def publish(folder: Path, place: Path) -> Path:
             previous.parent.rmdir()
         raise
     if previous is not None:
-        shutil.rmtree(previous.parent, ignore_errors=True)
+        _remove(previous.parent)
     return place
 
 
@@ -219,7 +224,7 @@ def _extent(data: Any) -> Extent | str:
 def forget_failures(place: Path) -> None:
     """What earlier, failed builds left beside a bundle that is good now."""
     for suffix in (REJECTED, REPRO):
-        shutil.rmtree(place.with_name(place.name + suffix), ignore_errors=True)
+        _remove(place.with_name(place.name + suffix))
 
 
 def remove_leftovers(place: Path) -> None:
@@ -228,7 +233,7 @@ def remove_leftovers(place: Path) -> None:
         for folder in place.parent.glob(pattern):
             with contextlib.suppress(OSError):
                 if _age(folder) > 24 * 3600:
-                    shutil.rmtree(folder)
+                    _remove(folder)
 
 
 def _age(path: Path) -> float:

@@ -34,10 +34,15 @@ class Aside(Generic[T]):
             context = multiprocessing.get_context("fork")
             self._receiver, sender = context.Pipe(duplex=False)
             self._process = context.Process(target=_child, args=(work, sender), daemon=True)
-            with warnings.catch_warnings():
-                # Python warns that other threads' locks are copied as they are; the child takes none of them.
-                warnings.simplefilter("ignore", DeprecationWarning)
-                self._process.start()
+            # An interrupt in the first moments of the child would be told by whoever has something to do at a fork.
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+            try:
+                with warnings.catch_warnings():
+                    # Python warns that other threads' locks are copied as they are; the child takes none of them.
+                    warnings.simplefilter("ignore", DeprecationWarning)
+                    self._process.start()
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
             sender.close()
             self._work = None  # whatever it holds on to, the child has its own
 
