@@ -88,4 +88,3 @@ class LiveProgress:
     def stop(self) -> None:
         """The spinner goes, and the cursor that it hides comes back."""
         self._status.stop()
-
