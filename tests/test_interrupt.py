@@ -50,6 +50,7 @@ def test_an_interrupt_loses_nothing(mlp_bundle: Path, tmp_path: Path, stage: str
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,  # the signal goes to a whole group, as from a terminal
+        preexec_fn=hear_interrupts,
     )
     try:
         seen = wait_for(child, f"{stage}: ")
@@ -71,6 +72,11 @@ def test_an_interrupt_loses_nothing(mlp_bundle: Path, tmp_path: Path, stage: str
     bundles.check(bundles.read(previous))
     _, alive = psutil.wait_procs(family, timeout=5)
     assert alive == []
+
+
+def hear_interrupts() -> None:
+    """Whoever runs the tests in the background has interrupts ignored, and its children with it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def wait_for(child: subprocess.Popen[bytes], line: str) -> str:
@@ -101,6 +107,7 @@ def test_an_interrupt_of_verify_loses_nothing(mlp_file: Path, tmp_path: Path) ->
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,
+        preexec_fn=hear_interrupts,
     )
     try:
         wait_for(child, "verify: ")
