@@ -92,4 +92,4 @@ def _of(config: Any, *names: str) -> Any:
         *(getattr(config, name, None) for name in ("vision_config", "text_config", "audio_config", "encoder")),
     ]
     values = (getattr(part, name, None) for part in parts for name in names)
-    return next((value for value in values if value), None)
+    return next((value for value in values if value and value != -1), None)  # -1 is how some say "no limit"
