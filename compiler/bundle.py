@@ -10,7 +10,6 @@ import contextlib
 import errno
 import hashlib
 import json
-import mmap
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -132,11 +131,16 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def sha256(path: Path) -> str:
-    if path.stat().st_size == 0:
-        return hashlib.sha256().hexdigest()  # there is nothing to map
-    # In one piece, so that a thread which takes a hash needs the interpreter only once.
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        return hashlib.sha256(content).hexdigest()
+    # In large pieces: a thread that takes a hash needs the interpreter between two of them, and a map of the whole
+    # file would stand in memory beside the weights.
+    digest = hashlib.sha256()
+    with path.open("rb", buffering=0) as file:
+        while piece := file.read(_PIECE):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+_PIECE = 8 * 2**20
 
 
 # -- reading ----------------------------------------------------------------------------------------------------

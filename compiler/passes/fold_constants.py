@@ -16,6 +16,7 @@ from compiler.quiet import quiet
 
 NODE_GROWTH = 256 * 1024  # bytes that one folded node may add
 TOTAL_GROWTH = 4 * 2**20  # bytes that all folded nodes together may add
+SMALL = 1024  # bytes; below this a constant is no weight, and a second copy is no loss
 LARGE_INPUT = 16 * 1024  # elements; work on weights above this is left to passes that know what they do
 
 # Small by themselves, large by what they stand for: folding one writes out what a single number says.
@@ -38,6 +39,9 @@ class FoldConstants(Declining, ir.passes.InPlacePass):
         """None leaves the choice to the folder's own rules; False forbids."""
         if node.op_type in _KEPT or node.domain not in ("", "ai.onnx"):
             return False
+        if shared := [value for value in node.inputs if value is not None and _is_shared_weight(value)]:
+            self.decline(node, f"'{shared[0].name}' has other users, and would be stored twice")
+            return False
         growth = sum(_bytes(value) for value in node.outputs) - sum(_freed(value) for value in node.inputs if value)
         if growth > NODE_GROWTH or growth > self._left:
             self.decline(node, f"folding it would add {growth} bytes")
@@ -55,6 +59,10 @@ def _forget_removed_users(model: ir.Model) -> None:
             for node, index in value.uses():
                 if node not in there:
                     node.replace_input_with(index, None)
+
+
+def _is_shared_weight(value: ir.Value) -> bool:
+    return value.const_value is not None and len(value.uses()) > 1 and value.const_value.nbytes > SMALL
 
 
 def _bytes(value: ir.Value) -> float:
