@@ -10,6 +10,7 @@ import contextlib
 import errno
 import hashlib
 import json
+import mmap
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -131,16 +132,17 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def sha256(path: Path) -> str:
-    # In large pieces: a thread that takes a hash needs the interpreter between two of them, and a map of the whole
-    # file would stand in memory beside the weights.
-    digest = hashlib.sha256()
-    with path.open("rb", buffering=0) as file:
-        while piece := file.read(_PIECE):
-            digest.update(piece)
+    # In large windows: a thread that takes a hash needs the interpreter only between two of them, and a map of a
+    # whole file could stand in memory beside the weights.
+    digest, size = hashlib.sha256(), path.stat().st_size
+    with path.open("rb") as file:
+        for start in range(0, size, _WINDOW):
+            with mmap.mmap(file.fileno(), min(_WINDOW, size - start), access=mmap.ACCESS_READ, offset=start) as window:
+                digest.update(window)
     return digest.hexdigest()
 
 
-_PIECE = 8 * 2**20
+_WINDOW = 256 * 2**20
 
 
 # -- reading ----------------------------------------------------------------------------------------------------
