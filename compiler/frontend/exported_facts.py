@@ -54,8 +54,10 @@ def _finite(bound: Any) -> int:
 
 
 def within(asked: Extent | str, allowed: Extent | str) -> bool:
-    if isinstance(allowed, Dim):
-        return (asked.lo in allowed and asked.hi in allowed) if isinstance(asked, Dim) else asked in allowed  # type: ignore[operator]
+    if isinstance(allowed, Dim) and isinstance(asked, Dim):
+        return asked.lo in allowed and asked.hi in allowed
+    if isinstance(allowed, Dim) and isinstance(asked, int):
+        return asked in allowed
     return asked == allowed
 
 

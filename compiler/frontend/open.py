@@ -87,12 +87,7 @@ def _traced_specs(names: list[str], traced: list[Any]) -> tuple[TensorSpec, ...]
 def _weights(request: Request) -> Program:
     from compiler.frontend.loaders.statedict import load_state_dict
 
-    if request.factory is None:
-        raise UsageError(
-            "weights-only",
-            f"'{request.model}' holds weights only, not the model that uses them",
-            hint="say what builds the module: --model mynet.py:build",
-        )
+    _needed_factory(request)  # before the weights are read
     found = detect(request.path)
     return _filled(request, load_state_dict(request.path, found), found)
 
@@ -100,15 +95,20 @@ def _weights(request: Request) -> Program:
 def _filled(request: Request, weights: StateDict, found: Format) -> Program:
     from compiler.frontend.loaders.fill import fill
 
+    factory = _needed_factory(request)
+    built = _build(factory)
+    notes = fill(built.module, weights)
+    return _of_built(built, _source(request, found, factory=factory, notes=list(notes)))
+
+
+def _needed_factory(request: Request) -> str:
     if request.factory is None:
         raise UsageError(
             "weights-only",
             f"'{request.model}' holds weights only, not the model that uses them",
             hint="say what builds the module: --model mynet.py:build",
         )
-    built = _build(request.factory)
-    notes = (*weights.notes, *fill(built.module, weights))
-    return _of_built(built, _source(request, found, factory=request.factory, notes=list(notes)))
+    return request.factory
 
 
 def _factory(request: Request) -> Program:
