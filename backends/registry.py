@@ -17,6 +17,9 @@ ENTRY_POINT_GROUP = "plumbline.backends"
 # In the order in which they are listed and tried. Nothing is imported before a target is used.
 TARGETS: dict[str, str] = {
     "onnxruntime": "backends.onnxruntime.backend:OnnxRuntime",
+    "openvino": "backends.openvino.backend:OpenVino",
+    "tensorrt": "backends.tensorrt.backend:TensorRt",
+    "tvm": "backends.tvm.backend:Tvm",
     "onnx": "backends.onnx.backend:Onnx",
 }
 

@@ -45,7 +45,7 @@ ROOMS |= {
 
 # What only some places may import at the top of a module, where everyone who imports the module pays for it.
 HEAVY = {"torch", "transformers", "onnx", "onnx_ir", "onnxscript"}
-HEAVY |= {"onnxruntime", "onnxsim", "openvino", "tensorrt", "tvm"}
+HEAVY |= {"onnxruntime", "onnxsim", "openvino", "tensorrt", "tensorrt_rtx", "tvm"}
 HEAVY_AT_TOP: dict[str, set[str]] = {
     "compiler.ir": {"onnx", "onnx_ir"},
     "compiler.ir.kernels": {"torch"},  # the evaluator computes with torch; it imports them when it is first called
@@ -53,6 +53,9 @@ HEAVY_AT_TOP: dict[str, set[str]] = {
     "compiler.frontend": {"torch", "transformers", "onnx", "onnx_ir", "onnxscript"},
     "compiler.precision": {"onnx_ir"},
     "compiler.diagnose": {"onnx_ir"},
+    # These are imported when a model is built, never when an artifact is loaded.
+    "backends.tvm.emit": {"tvm", "onnx_ir"},
+    "backends.tvm.lower": {"tvm"},
 }
 
 MODULES = sorted(path for room in ("compiler", "backends") for path in (ROOT / room).rglob("*.py"))
