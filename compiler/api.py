@@ -56,6 +56,7 @@ def compile(
     verify: bool = True,
     trust: bool = False,
     keep_provenance: bool = True,
+    require_run: bool = False,
     timeout: float = DEFAULT_TIMEOUT,
     memory_limit: int | None = None,
     progress: Progress | None = None,
@@ -74,7 +75,19 @@ def compile(
     parse(specs)
     place = Path(output) / f"{output_name(model, name)}.{target}"
     request = Request(model, factory, trust)
-    job = Job(request, target, place, specs, data, dict(options or {}), seed, effort, verify, keep_provenance)
+    job = Job(
+        request,
+        target,
+        place,
+        inputs=specs,
+        data=data,
+        options=dict(options or {}),
+        seed=seed,
+        effort=effort,
+        verify=verify,
+        keep_provenance=keep_provenance,
+        require_run=require_run,
+    )
     return run(job, timeout=timeout, memory_limit=memory_limit, progress=progress or SilentProgress())
 
 

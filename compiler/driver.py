@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compiler.contracts import (
+    Array,
     Arrays,
     Artifact,
     Backend,
     Captured,
     PassRecord,
     Progress,
+    Ready,
     Reference,
     Session,
     Signature,
@@ -51,6 +53,7 @@ class Job:
     effort: str = "quick"
     verify: bool = True
     keep_provenance: bool = True
+    require_run: bool = False
 
 
 @dataclass(frozen=True)
@@ -76,27 +79,66 @@ class Outcome:
 
 def run(job: Job, backend: Backend, folder: Path, progress: Progress) -> Outcome:
     """Compile and check; the native files end up in `folder`."""
+    state = _ready(job, backend)
+    with ExitStack() as stack:
+        front = _front(job, backend, folder, progress, stack)
+        proof = None if state.runs else _prove_graph(front, state, progress)
+        progress.stage("build", state.version)
+        with _placed(front.words):
+            artifact = backend.build(front.graph, front.facts.signature, job.options, folder)
+            shutil.rmtree(front.graph.parent, ignore_errors=True)
+            if proof is not None:
+                return Outcome(front.facts, artifact, {"runs": f"not here: {state.note}"}, *proof)
+            if front.reference is None:
+                with backend.open(artifact, folder, job.options) as session:
+                    return Outcome(front.facts, artifact, session.effective, None, UNVERIFIED)
+            # Before the runtime loads its own copy of the weights: the two need not be in memory together.
+            reference = _answers(front, front.reference, progress)
+            with backend.open(artifact, folder, job.options) as session:
+                progress.stage("verify", f"{len(reference.cases)} cases")
+                verdict = judge(reference, session)
+                return Outcome(front.facts, artifact, session.effective, reference, verdict)
+
+
+def _ready(job: Job, backend: Backend) -> Ready:
     state = backend.probe()
     if isinstance(state, Unavailable):
         raise UnavailableError(
             "target-unavailable", f"{job.target} is not available", why=state.reason, hint=state.remedy
         )
-    with ExitStack() as stack:
-        front = _front(job, backend, folder, progress, stack)
-        progress.stage("build", state.version)
-        with _placed(front.words):
-            artifact = backend.build(front.graph, front.facts.signature, job.options, folder)
-            shutil.rmtree(front.graph.parent, ignore_errors=True)
-            if front.reference is None:
-                with backend.open(artifact, folder, job.options) as session:
-                    return Outcome(front.facts, artifact, session.effective, None, UNVERIFIED)
-            progress.stage("reference", f"{front.producer}, and in float64; {job.effort}")
-            # Before the runtime loads its own copy of the weights: the two need not be in memory together.
-            reference = front.reference.result()
-            with backend.open(artifact, folder, job.options) as session:
-                progress.stage("verify", f"{len(reference.cases)} cases")
-                verdict = judge(reference, session)
-                return Outcome(front.facts, artifact, session.effective, reference, verdict)
+    if job.require_run and not state.runs:
+        raise UnavailableError(
+            "cannot-run-here",
+            f"{job.target} can be built here, but not run",
+            why=state.note,
+            hint="compile on a machine where it runs, or without --require-run",
+        )
+    return state
+
+
+def _answers(front: _Front, reference: Aside[Reference], progress: Progress) -> Reference:
+    progress.stage("reference", f"{front.producer}, and in float64; {front.facts.plan.effort}")
+    return reference.result()
+
+
+def _prove_graph(front: _Front, state: Ready, progress: Progress) -> tuple[Reference | None, Verdict]:
+    """What can be said of an artifact that cannot run here: the very graph that is built from is the model's."""
+    if front.reference is None:
+        return None, replace(UNVERIFIED, status="not run")
+    import onnx_ir as ir
+
+    from compiler.ir.evaluate import Evaluator
+
+    reference = _answers(front, front.reference, progress)
+    progress.stage("verify", f"{len(reference.cases)} cases, the graph on plumbline's evaluator")
+    evaluator = Evaluator(ir.load(front.graph), precise=False)
+    verdict = compared(reference, [evaluator(case.inputs) for case in reference.cases])
+    if not verdict.passed:
+        return reference, verdict
+    note = (
+        f"built, not run ({state.note}): this verdict is about the graph that was built from, on plumbline's evaluator"
+    )
+    return reference, replace(verdict, status="not run", notes=(note, *verdict.notes))
 
 
 @dataclass(frozen=True)
@@ -184,9 +226,13 @@ def lower(
 
 def judge(reference: Reference, session: Session) -> Verdict:
     """Run every case and hold the answers against the reference."""
+    return compared(reference, [session(case.inputs) for case in reference.cases])
+
+
+def compared(reference: Reference, answers: list[dict[str, Array]]) -> Verdict:
     from compiler.validate.compare import compare
 
-    verdict = compare(reference.cases, [session(case.inputs) for case in reference.cases])
+    verdict = compare(reference.cases, answers)
     return replace(verdict, notes=(*reference.notes, *verdict.notes))
 
 

@@ -161,6 +161,38 @@ def test_a_target_that_is_not_there_is_told_before_anything_is_loaded(tmp_path: 
 
 
 @pytest.mark.usefixtures("third_party")
+def test_what_cannot_run_here_is_built_and_its_graph_is_proven(mlp_file: Path, tmp_path: Path) -> None:
+    result = compiler.compile(f"{mlp_file}:build", [MLP_INPUT], target="homeless", output=tmp_path)
+    assert result.verdict.status == "not run"
+    assert [output.passed for output in result.verdict.outputs] == [True]
+    assert result.verdict.cases >= 2
+    assert result.manifest["effective"] == {"runs": "not here: no moon here"}
+    report = (result.folder / bundles.REPORT).read_text()
+    assert "BUILT, NOT RUN" in report
+    assert "no moon here" in report
+
+
+@pytest.mark.usefixtures("third_party")
+def test_without_verification_nothing_is_claimed_of_what_cannot_run(mlp_file: Path, tmp_path: Path) -> None:
+    result = compiler.compile(f"{mlp_file}:build", [MLP_INPUT], target="homeless", output=tmp_path, verify=False)
+    assert (result.verdict.status, result.verdict.outputs) == ("not run", ())
+    assert "nothing is known about its numbers" in (result.folder / bundles.REPORT).read_text()
+
+
+@pytest.mark.usefixtures("third_party")
+def test_a_wrong_graph_is_caught_where_nothing_can_run(mlp_file: Path, tmp_path: Path) -> None:
+    result = compiler.compile(f"{mlp_file}:build", [MLP_INPUT], target="faithless", output=tmp_path)
+    assert not result.passed
+    assert result.folder.name == "mlp.faithless.rejected"
+
+
+@pytest.mark.usefixtures("third_party")
+def test_what_must_run_is_refused_before_anything_is_loaded(tmp_path: Path) -> None:
+    error = refused("no/such/model.pt", target="homeless", output=tmp_path, require_run=True)
+    assert (error.code, error.exit_code, error.why) == ("cannot-run-here", 4, "no moon here")
+
+
+@pytest.mark.usefixtures("third_party")
 def test_a_crash_of_the_runtime_names_its_repro_and_leaves_no_bundle(mlp_file: Path, tmp_path: Path) -> None:
     error = refused(f"{mlp_file}:build", [MLP_INPUT], target="crashing", options={"at": "run"}, output=tmp_path)
     assert error.code == "runtime-crashed"

@@ -24,6 +24,7 @@ from compiler.errors import Exit, UsageError
 @click.option("--effort", default="quick", show_default=True, help="how much is checked: quick, normal or thorough")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="of the drawn inputs")
 @click.option("--no-verify", is_flag=True, help="build only; nothing is known about the numbers then")
+@click.option("--require-run", is_flag=True, help="fail where the target can be built but not run")
 @click.option("--trust", is_flag=True, help="run code that comes with the model: pickles, auto_map")
 @click.option("--strip-provenance", is_flag=True, help="leave module paths and source lines out of the graph")
 @limits
@@ -71,6 +72,7 @@ def compile_one(options: dict[str, Any]) -> int:
         effort=options["effort"],
         verify=not options["no_verify"],
         keep_provenance=not options["strip_provenance"],
+        require_run=options["require_run"],
     )
     limit = memory(options["memory_limit"])
     with console.progress(quiet=options["quiet"], as_json=options["as_json"]) as shown:

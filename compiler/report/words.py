@@ -17,6 +17,14 @@ def sentence(manifest: Mapping[str, Any]) -> str:
             f"REJECTED: on {runtime} the output '{bad[0]['output']}' is not what the model computes: {bad[0]['why']}."
         )
     worst = max((float(output["used"]) for output in verdict["outputs"]), default=0.0)
+    if verdict["status"] == "not run":
+        proof = (
+            f"the graph it was built from computes what the model computes: {verdict['cases']} cases on plumbline's "
+            f"evaluator, at most {percent(worst)} of the error budget used."
+            if verdict["outputs"]
+            else "and nothing is known about its numbers, because it was not verified."
+        )
+        return f"BUILT, NOT RUN: {runtime} cannot run here; {proof}"
     return (
         f"On {runtime} it computes what the model computes: {verdict['cases']} cases, "
         f"at most {percent(worst)} of the error budget used."

@@ -136,3 +136,34 @@ class Absent(Sound):
 
     def probe(self) -> Probe:
         return Unavailable("its hardware is on the moon", "fly there")
+
+
+class Homeless(Sound):
+    """It builds; its hardware is elsewhere."""
+
+    name = "homeless"
+
+    def probe(self) -> Probe:
+        return Ready("misbehaving 1.0", ("moon",), runs=False, note="no moon here")
+
+    def open(self, artifact: Artifact, folder: Path, options: Mapping[str, Any]) -> Session:
+        raise AssertionError("what cannot run is not opened")
+
+
+class Faithless(Homeless):
+    """Its own pass changes the numbers, and no runtime is there to show it."""
+
+    name = "faithless"
+
+    def passes(self) -> Sequence[Any]:
+        import onnx_ir as ir
+
+        class DropRelu(ir.passes.InPlacePass):
+            def call(self, model: ir.Model) -> ir.passes.PassResult:
+                relus = [node for node in model.graph if node.op_type == "Relu"]
+                for node in relus:
+                    ir.convenience.replace_all_uses_with(node.outputs[0], node.inputs[0])
+                    model.graph.remove(node, safe=True)
+                return ir.passes.PassResult(model, bool(relus))
+
+        return (DropRelu(),)
