@@ -13,7 +13,11 @@ from compiler.graph_files import adopt
 
 _LEGALITY = Legality(
     opsets={"": 24, "com.microsoft": 1, "ai.onnx.ml": 5},
-    dtypes={"bfloat16": "ONNX Runtime's CPU provider has no bfloat16 kernels"},
+    dtypes={
+        "bfloat16": "ONNX Runtime's CPU provider has no bfloat16 kernels",
+        "complex64": "ONNX Runtime has no complex tensors",
+        "complex128": "ONNX Runtime has no complex tensors",
+    },
 )
 
 

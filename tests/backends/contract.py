@@ -11,23 +11,28 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import onnx.parser
 import onnx_ir as ir
+import psutil
 import pytest
 
 import backends
 import compiler
 from backends.checked import CheckedSession
 from compiler.contracts import DTYPES, Dim, Ready, Unavailable
-from compiler.errors import UsageError
+from compiler.errors import CompileError, UsageError
 from compiler.frontend.examples import numpy_dtype
 from compiler.graph_files import GRAPH
+from compiler.ir.store import save
 from compiler.ir.verify import signature_of
+from compiler.passes.infer_shapes import InferShapes
+from compiler.passes.legalize import Legalize
+from compiler.passes.pipeline import run_passes
 
 HEADER = '<ir_version: 10, opset_import: ["" : 21]> g '
 AFFINE = "(float[n,3] x) => (float[n,3] y) <float two = {2}, float one = {1}> { t = Mul(x, two)  y = Add(t, one) }"
@@ -42,6 +47,7 @@ class BackendContract:
     runtime: ClassVar[str]  # the package without which nothing works
     mistyped_option: ClassVar[tuple[str, str] | None]  # a typo, and the option that was meant
     known_failures: ClassVar[Mapping[str, str]] = {}
+    refused_dtypes: ClassVar[frozenset[str]] = frozenset()  # refused by name before the build; all others are exact
 
     @pytest.fixture(autouse=True)
     def _known_failure(self, request: pytest.FixtureRequest) -> None:
@@ -55,12 +61,14 @@ class BackendContract:
 
     @contextmanager
     def opened(self, folder: Path, text: str, *dims: Dim, **options: Any) -> Iterator[CheckedSession]:
-        """Build a graph and open it, as `load` would."""
-        model = onnx.parser.parse_model(HEADER + text)
-        onnx.save(model, folder / GRAPH)
-        signature = signature_of(ir.from_proto(model), {dim.name: dim for dim in dims})
+        """Lower a graph as the driver does, build it and open it, as `load` would."""
         backend, out = backends.get(self.target), folder / "out"
-        out.mkdir()
+        model = ir.from_proto(onnx.parser.parse_model(HEADER + text))
+        signature = signature_of(model, {dim.name: dim for dim in dims})
+        passes = [("infer-shapes", InferShapes()), ("legalize", Legalize(backend.legality, self.target))]
+        run_passes(model, passes + [(type(step).__name__, step) for step in backend.passes()])
+        save(model, folder / GRAPH)
+        out.mkdir(exist_ok=True)
         artifact = backend.build(folder / GRAPH, signature, options, out)
         assert all((out / name).is_file() for name in artifact.files)
         with CheckedSession(backend.open(artifact, out, options), signature) as session:
@@ -75,6 +83,16 @@ class BackendContract:
         assert result.passed
         return result.folder
 
+    @contextmanager
+    def exact_or_refused(self, dtype: str) -> Iterator[None]:
+        """What a runtime would compute in another type is refused by name, so that nobody gets a rounded number."""
+        if dtype not in self.refused_dtypes:
+            yield
+            return
+        with pytest.raises(CompileError) as caught:
+            yield
+        assert (caught.value.code, dtype in str(caught.value.why)) == ("unsupported-op", True)
+
     def take_away(self, runtime: str, monkeypatch: pytest.MonkeyPatch) -> None:
         """Make it look as if the runtime were not installed."""
         monkeypatch.setitem(sys.modules, runtime, None)
@@ -85,23 +103,40 @@ class BackendContract:
     def test_takes_and_gives(self, folder: Path, dtype: str) -> None:
         word = WORDS.get(dtype, dtype)
         data = np.array(["a", "b"]) if dtype == "string" else np.array([0, 1]).astype(numpy_dtype(dtype))
-        with self.opened(folder, f"({word}[2] x) => ({word}[4] y) {{ y = Concat<axis = 0>(x, x) }}") as session:
+        text = f"({word}[2] x) => ({word}[4] y) {{ y = Concat<axis = 0>(x, x) }}"
+        with self.exact_or_refused(dtype), self.opened(folder, text) as session:
             y = session({"x": data})["y"]
-        assert y.dtype == data.dtype or (dtype == "string" and y.dtype == object)
-        assert y.tolist() == data.tolist() * 2
+            assert y.dtype == data.dtype or (dtype == "string" and y.dtype == object)
+            assert y.tolist() == data.tolist() * 2
 
     @pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int32", "int64"])
     def test_computes_in(self, folder: Path, dtype: str) -> None:
         word = WORDS.get(dtype, dtype)
-        with self.opened(folder, f"({word}[3] x) => ({word}[3] y) {{ y = Mul(x, x) }}") as session:
+        text = f"({word}[3] x) => ({word}[3] y) {{ y = Mul(x, x) }}"
+        with self.exact_or_refused(dtype), self.opened(folder, text) as session:
             y = session({"x": np.array([-2, 0, 3], dtype)})["y"]
-        assert y.dtype == dtype
-        assert y.tolist() == [4, 0, 9]
+            assert y.dtype == dtype
+            assert y.tolist() == [4, 0, 9]
+
+    @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+    def test_its_precision_is_the_types_own(self, folder: Path, dtype: str) -> None:
+        """One unit in the last place is kept, which no narrower type has."""
+        word = WORDS.get(dtype, dtype)
+        one = np.ones(1, dtype)
+        x = np.array([np.nextafter(one, 2 * one)[0], 1], dtype)
+        text = f"({word}[2] x) => ({word}[2] y) {{ z = Mul(x, x)  t = Sqrt(z)  y = Max(t, x) }}"
+        with self.exact_or_refused(dtype), self.opened(folder, text) as session:
+            assert session({"x": x})["y"].tolist() == x.tolist()
 
     def test_integers_beyond_32_bits_are_exact(self, folder: Path) -> None:
         x = np.array([2**53 + 1, -(2**62) - 1], np.int64)
         with self.opened(folder, "(int64[2] x) => (int64[2] y) <int64 one = {1}> { y = Add(x, one) }") as session:
             assert session({"x": x})["y"].tolist() == [2**53 + 2, -(2**62)]
+
+    def test_small_integers_wrap_around(self, folder: Path) -> None:
+        text = "(int32[2] x) => (int32[2] y) <int32 one = {1}> { y = Add(x, one) }"
+        with self.exact_or_refused("int32"), self.opened(folder, text) as session:
+            assert session({"x": np.array([2**31 - 1, -1], np.int32)})["y"].tolist() == [-(2**31), 0]
 
     def test_special_values_pass_through(self, folder: Path) -> None:
         x = np.array([np.nan, np.inf, -np.inf, -0.0, 1e-45], np.float32)
@@ -229,6 +264,19 @@ class BackendContract:
                 np.testing.assert_array_equal(one(x)["output"], other(x)["output"])
             assert one(x)["output"].shape == (2, 4)
 
+    def test_memory_does_not_grow_with_the_calls(self, folder: Path) -> None:
+        process = psutil.Process()
+        inputs = [np.ones((size, 4096), np.float32) for size in (5, 1, 3)]
+        text = "(float[n,4096] x) => (float[n,4096] y, float[n,4096] z) { y = Exp(x)  z = Neg(y) }"
+        with self.opened(folder, text, N) as session:
+            for call in range(300):
+                session({"x": inputs[call % 3]})
+            before = process.memory_info().rss
+            for call in range(1000):
+                session({"x": inputs[call % 3]})
+            grown = process.memory_info().rss - before
+        assert grown < 8 * 2**20, f"{grown / 2**20:.1f} MiB in 1000 calls; one call returns up to 0.16 MiB"
+
     # -- what is refused ----------------------------------------------------------------------------------------
 
     @pytest.mark.parametrize(
@@ -267,6 +315,17 @@ class BackendContract:
         with pytest.raises(UsageError) as caught, self.opened(folder, AFFINE, N, **{typo: 1}):
             raise AssertionError("not reached")
         assert (caught.value.code, caught.value.hint) == ("unknown-option", hint)
+
+    @pytest.mark.parametrize("index", [4, -5, 2**30, -(2**30)])
+    def test_an_index_out_of_range_does_no_harm(self, folder: Path, index: int) -> None:
+        """It is refused or gives some number, but it neither crashes nor spoils the next call."""
+        text = "(float[4,2] table, int64[n] index) => (float[n,2] y) { y = Gather<axis = 0>(table, index) }"
+        table = np.arange(8, dtype=np.float32).reshape(4, 2)
+        with self.opened(folder, text, N) as session:
+            with suppress(Exception):
+                session({"table": table, "index": np.array([0, index], np.int64)})
+            y = session({"table": table, "index": np.array([3, -1, 0], np.int64)})["y"]
+        assert y.tolist() == [[6, 7], [6, 7], [0, 1]]
 
     # -- where it runs ------------------------------------------------------------------------------------------
 
