@@ -1,0 +1,49 @@
+"""OpenVINO on the CPU: the artifact is its IR, an .xml with the graph and a .bin with the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from backends.openvino import options as settings
+from backends.openvino.legality import LEGALITY
+from compiler.contracts import Artifact, Legality, Probe, Ready, Session, Signature, Unavailable
+
+
+class OpenVino:
+    name = "openvino"
+
+    def probe(self) -> Probe:
+        try:
+            import openvino
+        except ImportError as error:
+            return Unavailable(f"openvino cannot be imported: {error}", "pip install 'plumbline[openvino]'")
+        version = openvino.__version__.partition("-")[0]
+        devices = openvino.Core().available_devices
+        if settings.DEVICE not in devices:
+            return Unavailable(f"openvino {version} has no CPU plugin here", "pip install --force-reinstall openvino")
+        return Ready(f"openvino {version}", (settings.DEVICE.lower(),), ("float32",))
+
+    @property
+    def legality(self) -> Legality:
+        return LEGALITY
+
+    def options(self) -> Mapping[str, str]:
+        return settings.help_texts()
+
+    def passes(self) -> Sequence[Any]:
+        return ()
+
+    def build(self, graph: Path, signature: Signature, options: Mapping[str, Any], out: Path) -> Artifact:
+        from backends.openvino.build import build
+
+        state = self.probe()
+        assert isinstance(state, Ready)
+        files, facts = build(graph, signature, options, out)
+        return Artifact(self.name, files, state.version, signature, options=dict(options), facts=facts)
+
+    def open(self, artifact: Artifact, folder: Path, options: Mapping[str, Any]) -> Session:
+        from backends.openvino.session import OpenVinoSession
+
+        return OpenVinoSession(artifact, folder, options)
