@@ -10,6 +10,9 @@ import numpy as np
 from compiler.contracts import Array, Arrays, Closing, Dim, Session, Signature, TensorSpec, dtype_name
 from compiler.errors import UsageError, did_you_mean
 
+_Layout = tuple[tuple[str, type, Any, Any], ...]
+_REMEMBERED = 1000
+
 
 class CheckedSession(Closing):
     """A runtime's session behind one check of names, dtypes and shapes per call."""
@@ -18,19 +21,32 @@ class CheckedSession(Closing):
         self._session = session
         self.signature = signature
         self._inputs = {spec.name: spec for spec in signature.inputs}
-        self._dtypes = {spec.name: spec.dtype for spec in signature.inputs}
+        # What was found in order once is in order again; for a small model the check would cost more than the run.
+        self._accepted: dict[_Layout, bool] = {}
 
     @property
     def effective(self) -> Mapping[str, Any]:
         return self._session.effective
 
     def __call__(self, inputs: Arrays) -> dict[str, Array]:
+        layout: _Layout = tuple(
+            [(name, type(a), getattr(a, "dtype", None), getattr(a, "shape", None)) for name, a in inputs.items()]
+        )
+        native = self._accepted.get(layout)
+        if native is None:
+            native = self._check(inputs)
+            if len(self._accepted) < _REMEMBERED:
+                self._accepted[layout] = native
+        return self._session(inputs if native else {name: _native(array) for name, array in inputs.items()})
+
+    def _check(self, inputs: Arrays) -> bool:
+        """Raise unless the inputs are what the signature says; otherwise, whether all are in this machine's bytes."""
         if inputs.keys() != self._inputs.keys():
             self._refuse_names(inputs)
         sizes: dict[str, int] = {}
         for name, spec in self._inputs.items():
             _check(spec, inputs[name], sizes)
-        return self._session({name: _native(array) for name, array in inputs.items()})
+        return all(array.dtype.isnative for array in inputs.values())
 
     def _refuse_names(self, inputs: Arrays) -> None:
         for name in inputs:
