@@ -15,6 +15,7 @@ import pytest
 from conftest import COMPILE, MLP_INPUT, Cli
 
 from compiler import bundle as bundles
+from compiler import cache
 from compiler.cli.console import LiveProgress
 from compiler.cli.main import COMMANDS, run
 
@@ -247,6 +248,24 @@ def test_the_targets_of_this_machine(cli: Cli) -> None:
     done = cli("targets")
     assert (done.returncode, done.stderr) == (0, "")
     assert "onnxruntime" in done.stdout
+
+
+def test_the_cache_is_shown_and_cleared(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PLUMBLINE_CACHE", str(tmp_path))
+    folder = cache.folder("kernels", "a")
+    assert folder is not None
+    (folder / "data").write_bytes(bytes(2048))
+    assert run(["cache"]) == 0
+    assert "kernels" in capsys.readouterr().out
+    assert run(["cache", "--json"]) == 0
+    assert document(capsys.readouterr().out)["kinds"] == {"kernels": {"entries": 1, "bytes": 2048}}
+    assert run(["cache", "--clear", "--kind", "models"]) == 0
+    assert folder.exists()
+    assert run(["cache", "--clear"]) == 0
+    assert "2.0 KiB freed" in capsys.readouterr().out
+    assert not folder.exists()
 
 
 @pytest.mark.usefixtures("third_party")

@@ -40,7 +40,7 @@ ROOMS |= {
     "compiler.record": _STAGES | {"compiler.driver"},
     "compiler.api": _STAGES | {"compiler.driver", "compiler.record", "backends"},
     "compiler.cli": _STAGES | {"compiler.driver", "compiler.record", "compiler.api", "backends"},
-    "backends": {"compiler.bundle", "compiler.ir", "compiler.passes"},
+    "backends": {"compiler.bundle", "compiler.cache", "compiler.ir", "compiler.passes"},
 }
 
 # What only some places may import at the top of a module, where everyone who imports the module pays for it.

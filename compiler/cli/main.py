@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "inspect": ("compiler.cli.inspect:inspect", "what is in a model file or a bundle"),
     "run": ("compiler.cli.run:run", "run a bundle on data"),
     "targets": ("compiler.cli.targets:targets", "what this machine can build and run, and what to do about the rest"),
+    "cache": ("compiler.cli.cache:cache", "what runtimes keep between builds, and how much room it takes"),
 }
 
 DEFAULT = "build"
