@@ -20,6 +20,8 @@ from compiler.ir.provenance import describe, inherit
 from compiler.ir.subgraphs import subgraphs_of
 from compiler.ir.text import dtype_text
 
+# The format of files that goes with the hub's opset 24.
+_FILE_VERSION = 12
 _LISTED = 3  # how many refused nodes an error names
 
 
@@ -102,7 +104,17 @@ class _Legalization:
         for identifier in self._model.functions.keys() - reached:
             del self._model.functions[identifier]
             self._modified = True
+        self._modified |= self._lower_file_version()
         return self._modified
+
+    def _lower_file_version(self) -> bool:
+        """Files of a format newer than the opsets call for are refused by runtimes that know the opsets."""
+        opsets = [onnx.helper.make_opsetid(*entry) for entry in self._model.opset_imports.items()]
+        needed = max(onnx.helper.find_min_ir_version_for(opsets, ignore_unknown=True), _FILE_VERSION)
+        lower = self._model.ir_version > needed
+        if lower:
+            self._model.ir_version = needed
+        return lower
 
     def _legalize_graph(self, graph: ir.Graph, imports: dict[str, int]) -> None:
         written = dict(imports)

@@ -372,3 +372,10 @@ def test_names_stay_unique_and_outputs_keep_theirs() -> None:
     names = [node.name for node in model.graph]
     assert len(set(names)) == len(names)
     assert {"a", "b", "y"} <= {value.name for node in model.graph for value in node.outputs}
+
+
+@pytest.mark.parametrize(("given", "left"), [(14, 12), (12, 12), (9, 9)])
+def test_the_format_of_the_file_is_no_newer_than_its_opsets_need(given: int, left: int) -> None:
+    model = parse(f'<ir_version: {given}, opset_import: ["" : 21]> g (float[2] x) => (float[2] y) {{ y = Relu(x) }}')
+    result = Legalize(Legality({"": 24}))(model)
+    assert (model.ir_version, result.modified) == (left, given != left)
