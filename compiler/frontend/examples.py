@@ -34,8 +34,15 @@ def draw(spec: TensorSpec, sizes: Mapping[str, int], allowed: InputRange | None,
         return (rng.standard_normal(shape) + 1j * rng.standard_normal(shape)).astype(dtype)
     if allowed is not None and allowed.hi is not None:
         top = sizes[allowed.hi] if isinstance(allowed.hi, str) else allowed.hi
-        return np.asarray(rng.integers(0, max(min(top, _largest(dtype)), 1), shape)).astype(dtype)
+        values = np.asarray(rng.integers(0, max(min(top, _largest(dtype)), 1), shape))
+        return (_rising(values) if allowed.rising else values).astype(dtype)
     return _mask(shape, rng).astype(dtype)
+
+
+def _rising(values: Array) -> Array:
+    values = np.sort(values, axis=-1)
+    values[..., :1] = 0
+    return values
 
 
 def _mask(shape: tuple[int, ...], rng: np.random.Generator) -> Array:

@@ -103,6 +103,8 @@ def _fx_steps(exported: ExportedProgram, dims: Mapping[str, str]) -> Iterable[_S
         elif name in _ATEN_INDEX:
             data, index = _ATEN_INDEX[name]
             yield _index_step(args[index].name, rows(args[data], 0), name)
+            if "bag" in name:
+                yield _Step(args[2].name, restriction=_starts(rows(args[1], 0)))
         elif name in _ATEN_INDEX_ALONG:
             yield _index_step(args[2].name, rows(args[0], args[1]), name)
         elif name in ("index", "index_put", "_unsafe_index", "index_put_"):
@@ -113,6 +115,11 @@ def _fx_steps(exported: ExportedProgram, dims: Mapping[str, str]) -> Iterable[_S
             yield _index_step(args[0].name, args[1], name)
         elif name in _POSITIVE:
             yield _Step(args[0].name, restriction=InputRange(lo=0, why=f"goes into {name}"))
+
+
+def _starts(count: Rows | None) -> InputRange:
+    """Where bags begin. If it is not known how many indices there are, all begin at the first and the last has all."""
+    return InputRange(lo=0, hi=1 if count is None else count, why="says where bags begin", rising=True)
 
 
 def _index_step(source: str, rows: Rows | None, operator: str) -> _Step:

@@ -15,10 +15,13 @@ import onnx_ir as ir
 import torch
 from onnx_ir.passes.common import OutputFixPass
 from torch.export import ExportedProgram
+from torch.export.exported_program import ModuleCallEntry
+from torch.export.graph_signature import ExportGraphSignature
 from torch.utils import _pytree as pytree
 
 from compiler.contracts import Dim, TensorSpec
 from compiler.errors import CompileError
+from compiler.frontend.embedding_bags import plain_bags
 from compiler.frontend.naming import apart_from
 from compiler.frontend.recurrent import dynamic_recurrence
 from compiler.frontend.user_code import first_lines, is_user_file, show_frame
@@ -45,7 +48,7 @@ def from_exported(exported: ExportedProgram, opset: int, *, retry: Callable[[], 
 def _export(exported: ExportedProgram, opset: int) -> ir.Model:
     with dynamic_recurrence():
         program = torch.onnx.export(
-            _without_constant_outputs(exported), dynamo=True, opset_version=opset, optimize=False, verbose=False
+            _exportable(exported), dynamo=True, opset_version=opset, optimize=False, verbose=False
         )
     assert program is not None
     # A tensor that is returned as it came in, or twice, gets an Identity of its own.
@@ -53,8 +56,15 @@ def _export(exported: ExportedProgram, opset: int) -> ir.Model:
     return program.model
 
 
+def _exportable(exported: ExportedProgram) -> ExportedProgram:
+    """The program without what the exporter stumbles over or writes down badly. The original is not touched."""
+    if (module := plain_bags(exported)) is not None:
+        exported = _with_graph(exported, module, exported.graph_signature, exported.module_call_graph)
+    return _without_constant_outputs(exported)
+
+
 def _without_constant_outputs(exported: ExportedProgram) -> ExportedProgram:
-    """A Python number among the outputs is no tensor; the exporter stumbles over it. The original is not touched."""
+    """A Python number among the outputs is no tensor."""
     if all(isinstance(value, torch.fx.Node) for value in _returned(exported.graph)):
         return exported
     module = copy.deepcopy(exported.graph_module)
@@ -66,6 +76,15 @@ def _without_constant_outputs(exported: ExportedProgram) -> ExportedProgram:
     assert calls[0].signature is not None
     calls[0].signature.out_spec = flat
     signature = dataclasses.replace(exported.graph_signature, output_specs=[spec for _, spec in kept])
+    return _with_graph(exported, module, signature, calls)
+
+
+def _with_graph(
+    exported: ExportedProgram,
+    module: torch.fx.GraphModule,
+    signature: ExportGraphSignature,
+    calls: list[ModuleCallEntry],
+) -> ExportedProgram:
     return ExportedProgram(
         root=module,
         graph=module.graph,

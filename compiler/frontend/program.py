@@ -54,6 +54,7 @@ class InputRange:
     lo: int | None = None
     hi: int | str | None = None
     why: str = ""
+    rising: bool = False  # each is at least the one before, and the first is 0
 
 
 class Program(Protocol):
