@@ -20,7 +20,6 @@ from compiler.contracts import (
     Progress,
     Ready,
     Reference,
-    Session,
     Signature,
     Source,
     Unavailable,
@@ -58,7 +57,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known once the graph is on disk."""
+    """What the manifest tells of the way from the source to the graph that was built from."""
 
     signature: Signature
     source: Source
@@ -77,30 +76,94 @@ class Outcome:
     verdict: Verdict
 
 
-def run(job: Job, backend: Backend, folder: Path, progress: Progress) -> Outcome:
-    """Compile and check; the native files end up in `folder`."""
-    state = _ready(job, backend)
+class Front:
+    """A model on its way to any number of targets: the optimized graph, and the reference under way beside it."""
+
+    def __init__(
+        self, captured: Captured, plan: ReferencePlan, passes: list[PassRecord], answers: Aside[Reference] | None
+    ) -> None:
+        self.signature = captured.signature
+        self.source = captured.source
+        self.plan = plan
+        self.passes = passes
+        self._captured: Captured | None = captured
+        self._answers = answers
+        self._reference: Reference | None = None
+
+    def take(self, *, last: bool) -> Captured:
+        """For one target to change. The last one gets the original: nobody holds the weights for it any longer."""
+        captured = self._captured
+        assert captured is not None
+        if last:
+            self._captured = None
+            return captured
+        return replace(captured, model=captured.model.clone())
+
+    def reference(self, progress: Progress) -> Reference | None:
+        """PyTorch's answers, computed once; None where nobody wanted them."""
+        if self._reference is None and self._answers is not None:
+            progress.stage("reference", f"{producer_of(self.source)}, and in float64; {self.plan.effort}")
+            self._reference = self._answers.result()
+        return self._reference
+
+
+@contextmanager
+def opened(job: Job, progress: Progress) -> Iterator[Front]:
+    """From the source to the optimized graph, which no target has touched yet."""
     with ExitStack() as stack:
-        front = _front(job, backend, folder, progress, stack)
-        proof = None if state.runs else _prove_graph(front, state, progress)
-        progress.stage("build", state.version)
-        with _placed(front.words):
-            artifact = backend.build(front.graph, front.facts.signature, job.options, folder)
-            shutil.rmtree(front.graph.parent, ignore_errors=True)
-            if proof is not None:
-                return Outcome(front.facts, artifact, {"runs": f"not here: {state.note}"}, *proof)
-            if front.reference is None:
-                with backend.open(artifact, folder, job.options) as session:
-                    return Outcome(front.facts, artifact, session.effective, None, UNVERIFIED)
-            # Before the runtime loads its own copy of the weights: the two need not be in memory together.
-            reference = _answers(front, front.reference, progress)
-            with backend.open(artifact, folder, job.options) as session:
-                progress.stage("verify", f"{len(reference.cases)} cases")
-                verdict = judge(reference, session)
-                return Outcome(front.facts, artifact, session.effective, reference, verdict)
+        yield _front(job, progress, stack)
 
 
-def _ready(job: Job, backend: Backend) -> Ready:
+def _front(job: Job, progress: Progress, stack: ExitStack) -> Front:
+    from compiler.frontend.aside import Aside
+    from compiler.frontend.open import open_program
+    from compiler.frontend.prepare import trace
+
+    progress.stage("load", job.request.label)
+    program = open_program(job.request)
+    progress.stage("trace", program.source.format)
+    plan = trace(program, job.inputs, job.data, seed=job.seed, effort=job.effort)
+    answers = None
+    if job.verify:
+        beside = job.effort == "quick"  # a longer sweep wants all cores, and gets them at its turn
+        answers = stack.enter_context(Aside(lambda: _compute(program, plan), fork=beside))
+    progress.stage("capture", program.source.route)
+    captured = capture(program, plan)
+    progress.stage("optimize", f"{len(captured.model.graph)} nodes")
+    return Front(captured, plan, optimize(captured), answers)
+
+
+def run(job: Job, backend: Backend, folder: Path, progress: Progress) -> Outcome:
+    """Compile for one target and check; the native files end up in `folder`."""
+    ready(job, backend)
+    with opened(job, progress) as front:
+        return finish(job, front, backend, folder, progress)
+
+
+def finish(job: Job, front: Front, backend: Backend, folder: Path, progress: Progress, *, last: bool = True) -> Outcome:
+    """What one target does with the model; `last` when no other target comes after it."""
+    state = ready(job, backend)
+    progress.stage("lower", f"for {job.target}")
+    records, graph, words = lower(front.take(last=last), backend, folder, keep_provenance=job.keep_provenance)
+    facts = Facts(front.signature, front.source, front.plan, (*front.passes, *records))
+    proof = None if state.runs else _prove_graph(front, graph, state, progress)
+    progress.stage("build", state.version)
+    with _placed(words):
+        artifact = backend.build(graph, front.signature, job.options, folder)
+        shutil.rmtree(graph.parent, ignore_errors=True)
+        if proof is not None:
+            return Outcome(facts, artifact, {"runs": f"not here: {state.note}"}, *proof)
+        # Before the runtime loads its own copy of the weights: the two need not be in memory together.
+        reference = front.reference(progress)
+        with backend.open(artifact, folder, job.options) as session:
+            if reference is None:
+                return Outcome(facts, artifact, session.effective, None, UNVERIFIED)
+            progress.stage("verify", f"{len(reference.cases)} cases")
+            verdict = compared(reference, [session(case.inputs) for case in reference.cases])
+            return Outcome(facts, artifact, session.effective, reference, verdict)
+
+
+def ready(job: Job, backend: Backend) -> Ready:
     state = backend.probe()
     if isinstance(state, Unavailable):
         raise UnavailableError(
@@ -116,22 +179,17 @@ def _ready(job: Job, backend: Backend) -> Ready:
     return state
 
 
-def _answers(front: _Front, reference: Aside[Reference], progress: Progress) -> Reference:
-    progress.stage("reference", f"{front.producer}, and in float64; {front.facts.plan.effort}")
-    return reference.result()
-
-
-def _prove_graph(front: _Front, state: Ready, progress: Progress) -> tuple[Reference | None, Verdict]:
+def _prove_graph(front: Front, graph: Path, state: Ready, progress: Progress) -> tuple[Reference | None, Verdict]:
     """What can be said of an artifact that cannot run here: the very graph that is built from is the model's."""
-    if front.reference is None:
-        return None, replace(UNVERIFIED, status="not run")
     import onnx_ir as ir
 
     from compiler.ir.evaluate import Evaluator
 
-    reference = _answers(front, front.reference, progress)
+    reference = front.reference(progress)
+    if reference is None:
+        return None, replace(UNVERIFIED, status="not run")
     progress.stage("verify", f"{len(reference.cases)} cases, the graph on plumbline's evaluator")
-    evaluator = Evaluator(ir.load(front.graph), precise=False)
+    evaluator = Evaluator(ir.load(graph), precise=False)
     verdict = compared(reference, [evaluator(case.inputs) for case in reference.cases])
     if not verdict.passed:
         return reference, verdict
@@ -141,51 +199,18 @@ def _prove_graph(front: _Front, state: Ready, progress: Progress) -> tuple[Refer
     return reference, replace(verdict, status="not run", notes=(note, *verdict.notes))
 
 
-@dataclass(frozen=True)
-class _Front:
-    """What is left of the model once its graph lies on disk: no weights, unless the reference still needs them."""
-
-    facts: Facts
-    graph: Path
-    words: Mapping[str, str]  # where each node comes from
-    reference: Aside[Reference] | None
-    producer: str
-
-
-def _front(job: Job, backend: Backend, folder: Path, progress: Progress, stack: ExitStack) -> _Front:
-    """From the source to a graph that the backend can build, with the reference under way beside it."""
-    from compiler.frontend.aside import Aside
-    from compiler.frontend.open import open_program
-    from compiler.frontend.prepare import trace
-
-    progress.stage("load", job.request.label)
-    program = open_program(job.request)
-    progress.stage("trace", program.source.format)
-    plan = trace(program, job.inputs, job.data, seed=job.seed, effort=job.effort)
-    reference = None
-    if job.verify:
-        beside = job.effort == "quick"  # a longer sweep wants all cores, and gets them at its turn
-        reference = stack.enter_context(Aside(lambda: _reference(program, plan), fork=beside))
-    progress.stage("capture", program.source.route)
-    captured = capture(program, plan)
-    progress.stage("optimize", f"{len(captured.model.graph)} nodes")
-    records, graph, words = lower(captured, backend, folder, keep_provenance=job.keep_provenance)
-    return _Front(
-        Facts(captured.signature, program.source, plan, tuple(records)), graph, words, reference, _producer(program)
-    )
-
-
 UNVERIFIED = Verdict("skipped", (), 0, ("--no-verify was given: nothing is known about its numbers",))
 
 
-def _reference(program: Program, plan: ReferencePlan) -> Reference:
+def _compute(program: Program, plan: ReferencePlan) -> Reference:
     from compiler.frontend.reference import compute
 
-    return compute(program, plan, _producer(program))
+    return compute(program, plan, producer_of(program.source))
 
 
-def _producer(program: Program) -> str:
-    if program.source.format == "onnx":
+def producer_of(source: Source) -> str:
+    """Who gives the answers that an artifact is held against."""
+    if source.format == "onnx":
         return "plumbline's evaluator"
     from importlib.metadata import version
 
@@ -196,37 +221,42 @@ def capture(program: Program, plan: ReferencePlan) -> Captured:
     """The graph as it enters the pipeline."""
     from compiler.ir.verify import signature_of, verify
 
+    from compiler.passes.reshaping import MAY_BE_EMPTY
+
     model = program.capture(HUB_OPSET)
     verify(model)
+    model.meta[MAY_BE_EMPTY] = frozenset(name for name, dim in plan.dims.items() if dim.lo == 0)
     return Captured(model, signature_of(model, plan.dims), program.source)
+
+
+def optimize(captured: Captured) -> list[PassRecord]:
+    """What is good for every target, in place."""
+    from compiler.ir.random import refuse_random
+    from compiler.passes import pipeline
+
+    records = pipeline.run(captured.model)
+    refuse_random(captured.model)  # after the passes, so that a draw nobody uses does no harm
+    return records
 
 
 def lower(
     captured: Captured, backend: Backend, folder: Path, *, keep_provenance: bool
 ) -> tuple[list[PassRecord], Path, dict[str, str]]:
-    """Passes, legalisation and the target's own passes; the result is a file for the backend to build from,
-    and words about where each of its nodes comes from."""
-    from compiler.ir.random import refuse_random
+    """Legalisation and the target's own passes; the result is a file for the backend to build from, and words about
+    where each of its nodes comes from."""
     from compiler.ir.store import save
     from compiler.passes import pipeline
     from compiler.passes.legalize import Legalize
 
     model = captured.model
-    records = pipeline.run(model)
-    refuse_random(model)  # after the passes, so that a draw nobody uses does no harm
     target = [("legalize", Legalize(backend.legality, backend.name))]
     target += [(type(instance).__name__, instance) for instance in backend.passes()]
-    records += pipeline.run_passes(model, target)
+    records = pipeline.run_passes(model, target)
     work = folder / ".graph"
     work.mkdir()
     words = _words(model)
     save(model, work / GRAPH, keep_provenance=keep_provenance)
     return records, work / GRAPH, words
-
-
-def judge(reference: Reference, session: Session) -> Verdict:
-    """Run every case and hold the answers against the reference."""
-    return compared(reference, [session(case.inputs) for case in reference.cases])
 
 
 def compared(reference: Reference, answers: list[dict[str, Array]]) -> Verdict:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import importlib
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, cast
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol, cast
 
 import onnx_ir as ir
 
@@ -15,56 +16,164 @@ from compiler.errors import CompileError, InternalError, PlumblineError
 from compiler.ir.store import weight_bytes
 from compiler.ir.verify import signature_of, verify
 
+BOUND = 5  # how often a group may run until it settles
+
 
 @dataclass(frozen=True)
 class Step:
-    """One entry of the pipeline: the name a user sees, where the pass is, and why it stands where it stands."""
+    """One entry of the pipeline: the name a user sees, where the pass is, and why it stands where it stands.
+
+    Neighbours with the same `group` run again and again until none of them changes anything. An optional step runs
+    when it is asked for.
+    """
 
     name: str
     where: str
     reason: str
+    group: str = ""
+    optional: bool = False
 
     def make(self) -> ir.passes.PassBase:
-        module, _, attribute = self.where.partition(":")
-        return cast(ir.passes.PassBase, getattr(importlib.import_module(module), attribute)())
+        return cast(ir.passes.PassBase, getattr(self._module(), self.where.partition(":")[2])())
+
+    def summary(self) -> str:
+        """The first sentence of the pass's file."""
+        return " ".join((self._module().__doc__ or "").strip().partition("\n\n")[0].split())
+
+    def _module(self) -> Any:
+        return importlib.import_module(self.where.partition(":")[0])
+
+
+def _step(name: str, reason: str, group: str = "", *, optional: bool = False) -> Step:
+    """A pass whose name, file and class agree."""
+    file, kind = name.replace("-", "_"), "".join(word.capitalize() for word in name.split("-"))
+    return Step(name, f"compiler.passes.{file}:{kind}", reason, group, optional)
+
+
+def _tidy(group: str) -> tuple[Step, ...]:
+    """What makes room for itself: it settles after two or three rounds."""
+    return (
+        _step("remove-identities", "before all that looks for a producer", group),
+        _step("fold-transposed-weights", "before fold-constants, which would copy the weight", group),
+        _step("fold-constants", "after every constant is an initializer", group),
+        _step("fold-shapes", "before the chains: it says which Reshape takes a constant", group),
+        _step("remove-no-ops", "after fold-shapes, which makes targets constant", group),
+        _step("remove-expands", "after fold-shapes, while the Expand is still there", group),
+        _step("collapse-casts", "chains: after no-ops, which would stand between two links", group),
+        _step("collapse-transposes", "chains", group),
+        _step("collapse-reshapes", "chains", group),
+        _step("collapse-slices", "chains", group),
+        _step("collapse-concats", "chains", group),
+        _step("merge-common-subexpressions", "last: the others make nodes equal", group),
+    )
 
 
 # In the order in which they run.
 DEFAULT: tuple[Step, ...] = (
-    Step(
-        "lift-constants",
-        "compiler.passes.lift_constants:LiftConstants",
-        "first: later passes look at initializers only",
-    ),
-    Step("infer-shapes", "compiler.passes.infer_shapes:InferShapes", "early: many passes ask for a shape"),
-    Step(
-        "remove-identities", "compiler.passes.remove_identities:RemoveIdentities", "before folding: fewer users to see"
-    ),
-    Step(
-        "remove-dead-code", "compiler.passes.remove_dead_code:RemoveDeadCode", "before merging: dead weights cost time"
-    ),
-    Step(
-        "merge-duplicate-weights",
-        "compiler.passes.merge_duplicate_weights:MergeDuplicateWeights",
-        "before any folding, which must know who shares a weight",
-    ),
-    Step(
-        "fold-transposed-weights",
-        "compiler.passes.fold_transposed_weights:FoldTransposedWeights",
-        "before fold-constants, which would copy the weight",
-    ),
-    Step("fold-constants", "compiler.passes.fold_constants:FoldConstants", "after every constant is an initializer"),
-    Step("sweep", "compiler.passes.remove_dead_code:RemoveDeadCode", "last: what folding left behind"),
+    _step("lift-constants", "first: later passes look at initializers only"),
+    _step("infer-shapes", "early: many passes ask for a shape"),
+    _step("remove-dead-code", "before merging: dead weights cost time"),
+    _step("merge-duplicate-weights", "before any folding, which must know who shares a weight"),
+    *_tidy("tidy"),
+    Step("sweep", "compiler.passes.remove_dead_code:RemoveDeadCode", "last: what the others left behind"),
 )
 
 
-def run(model: ir.Model, steps: Sequence[Step] = DEFAULT) -> list[PassRecord]:
+class Watch(Protocol):
+    """Whoever wants to see the graph between the passes."""
+
+    def before(self, name: str, model: ir.Model) -> None: ...
+
+    def after(self, record: PassRecord, model: ir.Model) -> None: ...
+
+
+Named = tuple[str, ir.passes.PassBase]
+
+
+def run(model: ir.Model, steps: Sequence[Step] | None = None, **settings: Any) -> list[PassRecord]:
     """Run the steps in place. After each, the structure holds and the signature is what it was."""
-    return run_passes(model, [(step.name, step.make()) for step in steps])
+    runner = Runner(model, **settings)
+    for group in _groups(default() if steps is None else steps):
+        runner.settle(group[0].group, [(step.name, step.make()) for step in group])
+    return runner.records
 
 
-def run_passes(model: ir.Model, passes: Iterable[tuple[str, ir.passes.PassBase]]) -> list[PassRecord]:
-    return [_run_one(model, name, instance) for name, instance in passes]
+def run_passes(model: ir.Model, passes: Iterable[Named], **settings: Any) -> list[PassRecord]:
+    runner = Runner(model, **settings)
+    runner.settle("", passes)
+    return runner.records
+
+
+def default() -> tuple[Step, ...]:
+    return tuple(step for step in DEFAULT if not step.optional)
+
+
+def _groups(steps: Sequence[Step]) -> list[list[Step]]:
+    groups: list[list[Step]] = []
+    for step in steps:
+        if step.group and groups and groups[-1][0].group == step.group:
+            groups[-1].append(step)
+        else:
+            groups.append([step])
+    return groups
+
+
+class Runner:
+    """Runs passes over one model and holds each to what it promised.
+
+    `repro` is where the input of a pass that fails is saved; it is made again from a copy of what came in.
+    """
+
+    def __init__(self, model: ir.Model, *, watches: Sequence[Watch] = (), repro: Path | None = None) -> None:
+        self.records: list[PassRecord] = []
+        self._model = model
+        self._watches = watches
+        self._repro = repro
+        self._start = model.clone() if repro is not None else None
+        self._done: list[Named] = []
+
+    def settle(self, group: str, passes: Iterable[Named]) -> None:
+        """Once through; a named group again and again until nothing changes."""
+        passes = list(passes)
+        self.records += [self.one(name, instance) for name, instance in passes]
+        changed = any(record.modified for record in self.records[len(self.records) - len(passes) :])
+        rounds = 1
+        while group and changed and rounds < BOUND:
+            again = [record for record in [self.one(name, instance) for name, instance in passes] if record.modified]
+            self.records += again  # a second row of a pass is there only if the pass found something again
+            changed = bool(again)
+            rounds += 1
+        if group and changed:
+            note = f"the group {group} still changed something after {BOUND} rounds"
+            last = self.records[-1]
+            self.records[-1] = replace(last, declined=(*last.declined, note))
+
+    def one(self, name: str, instance: ir.passes.PassBase) -> PassRecord:
+        for watch in self._watches:
+            watch.before(name, self._model)
+        try:
+            record = _run_one(self._model, name, instance)
+        except PlumblineError as error:
+            if error.code.startswith("pass-"):
+                error.repro = error.repro or self._save_input()
+            raise
+        self._done.append((name, instance))
+        for watch in self._watches:
+            watch.after(record, self._model)
+        return record
+
+    def _save_input(self) -> str | None:
+        """What the failing pass was given: the same passes on the same start give the same graph."""
+        if self._start is None or self._repro is None:
+            return None
+        from compiler.ir.store import save
+
+        for name, instance in self._done:
+            _run_one(self._start, name, instance)
+        self._repro.mkdir(parents=True, exist_ok=True)
+        path = self._repro / "pass-input.onnx"
+        save(self._start, path)
+        return str(path)
 
 
 def _run_one(model: ir.Model, name: str, instance: ir.passes.PassBase) -> PassRecord:
@@ -81,12 +190,12 @@ def _run_one(model: ir.Model, name: str, instance: ir.passes.PassBase) -> PassRe
     if result.model is not model:
         raise InternalError("pass-broke-promise", f"the pass {name} handed back another model")
     seconds = time.perf_counter() - started
-    _hold_structure(name, model)
+    if result.modified:
+        _hold_structure(name, model)
     _hold_signature(name, before, signature_of(model))
     declined: tuple[str, ...] = getattr(instance, "take_declined", tuple)()
-    return PassRecord(
-        name, bool(result.modified), nodes, _nodes(model), size, weight_bytes(model), round(seconds, 4), declined
-    )
+    after, left = (_nodes(model), weight_bytes(model)) if result.modified else (nodes, size)
+    return PassRecord(name, bool(result.modified), nodes, after, size, left, round(seconds, 4), declined)
 
 
 def _hold_structure(name: str, model: ir.Model) -> None:
