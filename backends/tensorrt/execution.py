@@ -1,0 +1,148 @@
+"""One call after another through one execution context: copy in, run, copy out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from backends.tensorrt.buffers import DeviceBuffer, HostBuffer
+from backends.tensorrt.cuda import Cuda
+from backends.tensorrt.loading import Loaded
+from compiler.contracts import Array, Arrays, Signature, TensorSpec
+from compiler.errors import CompileError
+
+Shape = tuple[int, ...]
+
+
+class Execution:
+    """Used by one thread at a time, with the device current. Buffers are kept from call to call; each call ends with
+    the stream at rest, so that none of them is in use when the next one begins."""
+
+    def __init__(self, trt: Any, loaded: Loaded, cuda: Cuda, signature: Signature) -> None:
+        self._loaded = loaded
+        self._context = loaded.context
+        self._cuda = cuda
+        self._stream = cuda.stream()
+        on_host = trt.TensorLocation.HOST
+        located = {spec: loaded.engine.get_tensor_location(spec.name) == on_host for spec in _all(signature)}
+        self._inputs = [_Tensor(spec, cuda, located[spec]) for spec in signature.inputs]
+        self._outputs = [_Tensor(spec, cuda, located[spec]) for spec in signature.outputs]
+        self._allocators = {tensor.name: _allocator(trt, tensor) for tensor in self._outputs}
+
+    def __call__(self, inputs: Arrays) -> dict[str, Array]:
+        for tensor in self._inputs:
+            self._bring(tensor, inputs[tensor.name])
+        self._complete()
+        allocated = [tensor for tensor in self._outputs if not self._place(tensor)]
+        if not self._context.execute_async_v3(self._stream):
+            raise self._failed("the engine did not run")
+        # What was allocated on the way has its shape only now.
+        shapes = {tensor.name: self._allocators[tensor.name].shape for tensor in allocated}
+        shapes |= {tensor.name: self._shape(tensor) for tensor in self._outputs if tensor.name not in shapes}
+        for tensor in self._outputs:
+            self._fetch(tensor, shapes[tensor.name])
+        self._cuda.synchronize(self._stream)
+        return {tensor.name: tensor.host.take(shapes[tensor.name], tensor.dtype) for tensor in self._outputs}
+
+    def close(self) -> None:
+        self._cuda.synchronize(self._stream)
+        for tensor in (*self._inputs, *self._outputs):
+            tensor.free()
+        self._cuda.destroy(self._stream)
+        del self._context
+
+    def _bring(self, tensor: _Tensor, array: Array) -> None:
+        if not self._context.set_input_shape(tensor.name, array.shape):
+            raise self._failed(f"the engine does not take {tensor.name} in shape {array.shape}")
+        tensor.host.put(array)
+        address = tensor.reserve(array.nbytes)
+        if array.nbytes and not tensor.on_host:
+            self._cuda.to_device(address, tensor.host.address, array.nbytes, self._stream)
+        self._bind(tensor, address)
+
+    def _complete(self) -> None:
+        if missing := self._context.infer_shapes():
+            raise self._failed(f"the engine needs more to know its shapes: {', '.join(missing)}")
+
+    def _place(self, tensor: _Tensor) -> bool:
+        """Give an output its memory; where its shape depends on data, an allocator that is asked for it later."""
+        shape = self._shape(tensor)
+        if -1 in shape:
+            self._context.set_output_allocator(tensor.name, self._allocators[tensor.name])
+            return False
+        self._bind(tensor, tensor.reserve(tensor.bytes_of(shape)))
+        return True
+
+    def _bind(self, tensor: _Tensor, address: int) -> None:
+        if not self._context.set_tensor_address(tensor.name, address):
+            raise self._failed(f"the engine does not take the memory of {tensor.name}")
+
+    def _shape(self, tensor: _Tensor) -> Shape:
+        return tuple(self._context.get_tensor_shape(tensor.name))
+
+    def _fetch(self, tensor: _Tensor, shape: Shape) -> None:
+        size = tensor.bytes_of(shape)
+        if size and not tensor.on_host:
+            self._cuda.to_host(tensor.host.reserve(size), tensor.device.address, size, self._stream)
+        else:
+            tensor.host.reserve(size)
+
+    def _failed(self, what: str) -> CompileError:
+        return CompileError("gpu-failed", what, why=self._loaded.said() or None)
+
+
+class _Tensor:
+    """An input or output and its memory on both sides."""
+
+    def __init__(self, spec: TensorSpec, cuda: Cuda, on_host: bool) -> None:
+        self.name = spec.name
+        self.dtype = _numpy_dtype(spec.dtype)
+        self.on_host = on_host  # where TensorRT wants it: shapes are computed there
+        self.device = DeviceBuffer(cuda)
+        self.host = HostBuffer(cuda)
+
+    def reserve(self, size: int) -> int:
+        return (self.host if self.on_host else self.device).reserve(size)
+
+    def bytes_of(self, shape: Shape) -> int:
+        return int(np.prod(shape, dtype=np.int64)) * self.dtype.itemsize
+
+    def free(self) -> None:
+        self.device.free()
+        self.host.free()
+
+
+def _allocator(trt: Any, tensor: _Tensor) -> Any:
+    """For an output whose size only the run itself finds out."""
+
+    class Allocator(trt.IOutputAllocator):  # type: ignore[misc]
+        def __init__(self) -> None:
+            trt.IOutputAllocator.__init__(self)
+            self.shape: Shape = ()
+
+        def reallocate_output_async(self, name: str, memory: int, size: int, alignment: int, stream: int) -> int | None:
+            # An exception may not cross TensorRT's frames; None says that there is no memory.
+            try:
+                return tensor.reserve(size)
+            except CompileError:
+                return None
+
+        def reallocate_output(self, name: str, memory: int, size: int, alignment: int) -> int | None:
+            return self.reallocate_output_async(name, memory, size, alignment, 0)
+
+        def notify_shape(self, name: str, shape: Any) -> None:
+            self.shape = tuple(shape)
+
+    return Allocator()
+
+
+def _numpy_dtype(name: str) -> np.dtype[Any]:
+    if name == "bfloat16":
+        import ml_dtypes  # noqa: F401 - teaches numpy the name; only for those who need it
+
+    return np.dtype(name)
+
+
+def _all(signature: Signature) -> tuple[TensorSpec, ...]:
+    return (*signature.inputs, *signature.outputs)

@@ -1,0 +1,71 @@
+"""A loaded engine on a GPU."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from backends.tensorrt.cuda import Cuda, no_gpu
+from backends.tensorrt.execution import Execution
+from backends.tensorrt.flavor import Runtime, need
+from backends.tensorrt.gpu import Gpu, gpus
+from backends.tensorrt.loading import Loaded, load
+from backends.tensorrt.options import Settings
+from compiler.contracts import Array, Arrays, Artifact, Closing, Session
+from compiler.errors import CompileError, UsageError
+
+
+def opened(artifact: Artifact, folder: Path, settings: Settings) -> Session:
+    """On the GPU that the options name; an error that says what to do where there is none."""
+    here = gpus()
+    if not here:
+        raise no_gpu()
+    if settings.device >= len(here):
+        raise UsageError("bad-option", f"there is no GPU {settings.device}", why=f"the driver shows {len(here)}")
+    flavor = str(artifact.facts.get("flavor", "")) or settings.flavor
+    return TensorRtSession(artifact, folder, settings, need(flavor, here), here[settings.device])
+
+
+class TensorRtSession(Closing):
+    """Calls from several threads take turns: the GPU would, too."""
+
+    def __init__(
+        self, artifact: Artifact, folder: Path, settings: Settings, runtime: Runtime, gpu: Gpu, library: Any = None
+    ) -> None:
+        self._turn = threading.Lock()
+        self._gpu = gpu
+        self._artifact = artifact
+        self._runtime = runtime
+        self._settings = settings
+        self._cuda = Cuda(gpu.index, library)
+        with self._cuda:
+            self._loaded: Loaded | None = load(runtime, gpu, artifact, folder, settings)
+            self._execution = Execution(runtime.trt, self._loaded, self._cuda, artifact.signature)
+
+    @property
+    def effective(self) -> Mapping[str, Any]:
+        return {
+            "device": str(self._gpu),
+            "runtime": self._runtime.version,
+            "precision": self._artifact.precision,
+            "cuda_graphs": self._settings.cuda_graphs,
+            "threads": self._settings.threads or 1,
+        }
+
+    def __call__(self, inputs: Arrays) -> dict[str, Array]:
+        with self._turn, self._cuda:
+            if self._loaded is None:
+                raise CompileError("session-closed", "this session is closed", hint="load the bundle again")
+            return self._execution(inputs)
+
+    def close(self) -> None:
+        with self._turn:
+            if self._loaded is None:
+                return
+            with self._cuda:
+                self._execution.close()
+                self._loaded.close()
+                self._loaded = None
+            self._cuda.close()
