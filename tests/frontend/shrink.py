@@ -52,7 +52,9 @@ def architectures(model_type: str) -> list[str]:
     return sorted({name for name in flat if name})
 
 
-def tiny_model(model_type: str, architecture: str) -> torch.nn.Module:
+def tiny_model(
+    model_type: str, architecture: str, runs: Callable[[torch.nn.Module], bool] = lambda _: True
+) -> torch.nn.Module:
     """Randomly initialised and small; raises what transformers raises when no divisor works."""
     import transformers
 
@@ -63,8 +65,10 @@ def tiny_model(model_type: str, architecture: str) -> torch.nn.Module:
             with torch.device("meta"):
                 count = sum(parameter.numel() for parameter in model_class(config).parameters())
             if count <= MAX_PARAMETERS:
-                model: torch.nn.Module = model_class(config)
-                return model.eval()
+                model: torch.nn.Module = model_class(config).eval()
+                if runs(model):
+                    return model
+                failure = ValueError(f"{architecture} finds no inputs at any size")
         except (
             ValueError,
             RuntimeError,
