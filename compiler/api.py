@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from compiler import bundle as bundles
 from compiler import driver, record
 from compiler.contracts import Arrays, Progress, Session, SilentProgress, TensorSpec, Verdict
 from compiler.driver import Job, Outcome
-from compiler.errors import CompileError, UsageError, did_you_mean
+from compiler.errors import CompileError, PlumblineError, UsageError, did_you_mean
 from compiler.frontend.program import InputRange, Request
 from compiler.frontend.reference import EFFORTS, ReferencePlan
 from compiler.frontend.specs import parse
@@ -105,22 +106,46 @@ def check_choices(target: str, effort: str, options: Mapping[str, Any]) -> None:
 
 def run(job: Job, *, timeout: float, memory_limit: int | None, progress: Progress) -> Result:
     """Build in a folder beside the bundle's place, write everything down, and move it there."""
+    with _eval_mode(job.request.model), _staged(job, timeout, memory_limit) as (backend, folder):
+        outcome = driver.run(job, backend, folder, progress)
+        return _publish(job, outcome, folder, progress)
+
+
+def run_all(
+    jobs: Sequence[Job], *, timeout: float, memory_limit: int | None, progress: Progress
+) -> Iterator[Result | PlumblineError]:
+    """One model for several targets: it is loaded, captured and answered for once. One that fails stops no other."""
+    with _eval_mode(jobs[0].request.model), driver.opened(jobs[0], progress) as front:
+        for job in jobs:
+            try:
+                with _staged(job, timeout, memory_limit) as (backend, folder):
+                    outcome = driver.finish(job, front, backend, folder, progress, last=job is jobs[-1])
+                    result: Result | PlumblineError = _publish(job, outcome, folder, progress)
+            except PlumblineError as error:
+                result = error
+            yield result
+
+
+@contextmanager
+def _staged(job: Job, timeout: float, memory_limit: int | None) -> Iterator[tuple[IsolatedBackend, Path]]:
     bundles.remove_leftovers(job.place)
     repro = job.place.with_name(job.place.name + bundles.REPRO)
     with (
-        _eval_mode(job.request.model),
         IsolatedBackend(job.target, repro=repro, timeout=timeout, memory_limit=memory_limit) as backend,
         bundles.staged(job.place) as folder,
     ):
-        outcome = driver.run(job, backend, folder, progress)
-        progress.stage("write", str(job.place))
-        manifest = write(job, outcome, folder)
-        failed = outcome.verdict.status == "failed"
-        place = job.place.with_name(job.place.name + bundles.REJECTED) if failed else job.place
-        published = bundles.publish(folder, place)
-        if not failed:
-            bundles.forget_failures(job.place)
-        return Result(published, outcome.verdict, manifest)
+        yield backend, folder
+
+
+def _publish(job: Job, outcome: Outcome, folder: Path, progress: Progress) -> Result:
+    progress.stage("write", str(job.place))
+    manifest = write(job, outcome, folder)
+    failed = outcome.verdict.status == "failed"
+    place = job.place.with_name(job.place.name + bundles.REJECTED) if failed else job.place
+    published = bundles.publish(folder, place)
+    if not failed:
+        bundles.forget_failures(job.place)
+    return Result(published, outcome.verdict, manifest)
 
 
 def write(job: Job, outcome: Outcome, folder: Path) -> dict[str, Any]:

@@ -18,6 +18,14 @@ class Exit(IntEnum):
     INTERRUPTED = 130
 
 
+_WORST_FIRST = (Exit.INTERRUPTED, Exit.BUG, Exit.DIFFERS, Exit.COMPILE, Exit.USAGE, Exit.UNAVAILABLE, Exit.OK)
+
+
+def worst(codes: Iterable[Exit]) -> Exit:
+    """The one exit code of a command that did several things."""
+    return min(codes, key=_WORST_FIRST.index, default=Exit.OK)
+
+
 class PlumblineError(Exception):
     """An error a user can act on. `code` is a stable slug that docs/errors.md explains."""
 

@@ -44,7 +44,7 @@ def test_a_module_becomes_a_bundle_that_runs(tmp_path: Path) -> None:
     )
     assert result.passed
     assert result.folder == tmp_path / "net.onnxruntime"
-    assert heard.stages == ["load", "trace", "capture", "optimize", "build", "reference", "verify", "write"]
+    assert heard.stages == ["load", "trace", "capture", "optimize", "lower", "build", "reference", "verify", "write"]
     x = torch.randn(3, 4)
     with result.session(threads=1) as session, torch.no_grad():
         assert session.effective["threads"] == 1
@@ -263,7 +263,7 @@ def test_a_disk_that_fills_up_while_writing_loses_nothing(
     assert {path: path.read_bytes() for path in bundle.rglob("*") if path.is_file()} == before
 
 
-@pytest.mark.parametrize("stage", ["_reference", "capture", "judge"])
+@pytest.mark.parametrize("stage", ["_compute", "capture", "lower", "compared"])
 def test_an_interrupt_anywhere_leaves_the_previous_bundle(
     mlp_file: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch, stage: str
 ) -> None:

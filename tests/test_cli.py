@@ -84,7 +84,7 @@ def test_the_default_command_compiles(built: tuple[subprocess.CompletedProcess[s
 
 def test_progress_is_a_line_per_stage_on_stderr(built: tuple[subprocess.CompletedProcess[str], Path]) -> None:
     lines = built[0].stderr.splitlines()
-    stages = ["load", "trace", "capture", "optimize", "build", "reference", "verify", "write"]
+    stages = ["load", "trace", "capture", "optimize", "lower", "build", "reference", "verify", "write"]
     assert [line.partition(":")[0] for line in lines] == stages
 
 
@@ -248,6 +248,36 @@ def test_the_targets_of_this_machine(cli: Cli) -> None:
     done = cli("targets")
     assert (done.returncode, done.stderr) == (0, "")
     assert "onnxruntime" in done.stdout
+
+
+@pytest.mark.usefixtures("third_party")
+def test_several_targets_at_once_and_the_worst_exit_code(cli: Cli, mlp_file: Path, tmp_path: Path) -> None:
+    source = [f"{mlp_file}:build", "-i", MLP_INPUT, "-o", str(tmp_path)]
+    done = cli(*source, "-t", "onnxruntime,absent,crashing,wrong", "--option", "crashing.at=build")
+    assert done.returncode == 3
+    assert done.stderr.count("capture") == 1
+    assert "error[target-unavailable]" in done.stderr
+    assert "error[runtime-crashed]" in done.stderr
+    lines = {line.split()[0]: line for line in done.stdout.splitlines() if line.strip()}
+    assert "passed" in lines["onnxruntime"]
+    assert "REJECTED" in lines["wrong"]
+    assert "target-unavailable" in lines["absent"]
+    assert {path.name for path in tmp_path.iterdir()} == {"mlp.onnxruntime", "mlp.wrong.rejected", "mlp.crashing.repro"}
+
+
+@pytest.mark.usefixtures("third_party")
+def test_several_targets_give_one_document(cli: Cli, mlp_file: Path, tmp_path: Path) -> None:
+    done = cli(f"{mlp_file}:build", "-i", MLP_INPUT, "-o", str(tmp_path), "-t", "onnx,absent,onnxruntime", "--json")
+    first, absent, last = document(done.stdout)["results"]
+    assert done.returncode == 4
+    assert (first["target"], first["verdict"]["status"]) == ("onnx", "passed")
+    assert (absent["target"], absent["error"]["code"]) == ("absent", "target-unavailable")
+    assert last["source"] == first["source"]
+
+
+def test_a_target_that_comes_later_is_checked_before_anything_is_loaded(cli: Cli) -> None:
+    done = cli("no/such/model.pt", "-t", "onnxruntime,opnvino")
+    assert (done.returncode, "did you mean 'openvino'?" in done.stderr) == (2, True)
 
 
 def test_the_cache_is_shown_and_cleared(

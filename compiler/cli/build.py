@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from compiler.cli import console
 from compiler.cli.options import configured, for_target, limits, memory, speaking
-from compiler.errors import Exit, UsageError
+from compiler.contracts import Ready
+from compiler.errors import Exit, PlumblineError, UsageError, worst
+
+if TYPE_CHECKING:
+    from compiler.driver import Job
 
 
 @click.command(epilog="Defaults may stand in [tool.plumbline] of pyproject.toml, or in plumbline.toml.")
 @click.argument("model")
-@click.option("--target", "-t", help="what to compile for; `compile targets` lists them")
+@click.option("--target", "-t", help="what to compile for: one, several (a,b), or all; `compile targets` lists them")
 @click.option("--input", "-i", "input_specs", multiple=True, metavar="SPEC", help="name:dtype[dims], or name=VALUE")
 @click.option("--inputs", "data", metavar="FILE", help="real data to check with: .npz or .safetensors")
 @click.option("--model", "factory", metavar="FILE.PY:NAME", help="what builds the module for a file of weights")
@@ -31,7 +35,7 @@ from compiler.errors import Exit, UsageError
 @speaking
 @click.pass_context
 def build(context: click.Context, /, **given: Any) -> int:
-    """Compile MODEL for one target, and hold the result against PyTorch.
+    """Compile MODEL for one target or several, and hold each result against PyTorch.
 
     MODEL is a .pt2, a TorchScript .pt, an .onnx, a Hugging Face folder, a file of weights together with --model,
     or file.py:factory. What it is, is told by its content.
@@ -45,23 +49,32 @@ def build(context: click.Context, /, **given: Any) -> int:
     options = configured(context, given)
     if options["target"] is None:
         raise UsageError("no-target", "no target was given", hint="--target onnxruntime; `compile targets` lists them")
-    return compile_one(options)
+    jobs = [_job(options, target) for target in _targets(options["target"])]
+    return _compile_one(options, jobs[0]) if len(jobs) == 1 else _compile_all(options, jobs)
 
 
-def compile_one(options: dict[str, Any]) -> int:
+def _targets(text: str) -> list[str]:
+    """`--target a,b` or `--target all`, which is every target that can be built here."""
+    from backends import registry
+
+    if text != "all":
+        return list(dict.fromkeys(name.strip() for name in text.split(",")))
+    return [name for name in registry.names() if isinstance(registry.probe(name), Ready)]
+
+
+def _job(options: dict[str, Any], target: str) -> Job:
     from compiler import api
     from compiler.driver import Job
     from compiler.frontend.examples import read_inputs
     from compiler.frontend.open import output_name
     from compiler.frontend.program import Request
     from compiler.frontend.specs import parse
-    from compiler.report import terminal
 
-    model, target = options["model"], options["target"]
+    model = options["model"]
     runtime_options = for_target(options["options"], target)
     api.check_choices(target, options["effort"], runtime_options)
     parse(options["input_specs"])
-    job = Job(
+    return Job(
         request=Request(model, options["factory"], options["trust"]),
         target=target,
         place=Path(options["output"]) / f"{output_name(model, options['name'])}.{target}",
@@ -74,6 +87,12 @@ def compile_one(options: dict[str, Any]) -> int:
         keep_provenance=not options["strip_provenance"],
         require_run=options["require_run"],
     )
+
+
+def _compile_one(options: dict[str, Any], job: Job) -> int:
+    from compiler import api
+    from compiler.report import terminal
+
     limit = memory(options["memory_limit"])
     with console.progress(quiet=options["quiet"], as_json=options["as_json"]) as shown:
         result = api.run(job, timeout=options["timeout"], memory_limit=limit, progress=shown)
@@ -82,3 +101,31 @@ def compile_one(options: dict[str, Any]) -> int:
     else:
         terminal.show_result(result.folder, result.manifest, quiet=options["quiet"])
     return Exit.OK if result.passed else Exit.DIFFERS
+
+
+def _compile_all(options: dict[str, Any], jobs: list[Job]) -> int:
+    """Every target in turn; what one cannot do is told, and the others go on."""
+    from compiler import api
+    from compiler.report import terminal
+
+    limit, as_json = memory(options["memory_limit"]), options["as_json"]
+    codes, told = [], []
+    rows: list[terminal.Row] = []
+    with console.progress(quiet=options["quiet"], as_json=as_json) as shown:
+        results = list(api.run_all(jobs, timeout=options["timeout"], memory_limit=limit, progress=shown))
+    for job, result in zip(jobs, results, strict=True):
+        if isinstance(result, PlumblineError):
+            codes.append(result.exit_code)
+            told.append({"target": job.target, "error": result.to_json()})
+            rows.append((job.target, result.code))
+            if not as_json:
+                console.show_error(result, as_json=False)
+        else:
+            codes.append(Exit.OK if result.passed else Exit.DIFFERS)
+            told.append({"target": job.target, "bundle": str(result.folder), **result.manifest})
+            rows.append((job.target, (result.folder, result.manifest)))
+    if as_json:
+        console.show_json({"results": told})
+    else:
+        terminal.show_comparison(rows)
+    return worst(codes)

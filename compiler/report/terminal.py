@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ from rich.text import Text
 
 from compiler.contracts import Probe, Ready
 from compiler.report import words
+
+_STYLES = {"passed": "green", "failed": "bold red"}
 
 
 def _console() -> Console:
@@ -35,11 +37,37 @@ def show_result(folder: Path, manifest: Mapping[str, Any], *, quiet: bool) -> No
     if not quiet:
         _outputs(console, verdict)
     _notes(console, verdict)
-    style = {"passed": "green", "failed": "bold red"}.get(verdict["status"], "yellow")
-    console.print(Text(words.sentence(manifest), style=style))
+    console.print(Text(words.sentence(manifest), style=_STYLES.get(verdict["status"], "yellow")))
     files = manifest["artifact"]["files"]
     size = sum((folder / name).stat().st_size for name in files)
     console.print(Text(f"{folder}  ({', '.join(files)}; {words.size(size)})"))
+
+
+# A target, and its bundle with the manifest, or the code of the error that it ended in.
+Row = tuple[str, tuple[Path, Mapping[str, Any]] | str]
+
+
+def show_comparison(rows: Iterable[Row]) -> None:
+    """One line for each target: its bundle and what is known about it, or the error that it ended in."""
+    console = _console()
+    table = _table("target", "verdict", "of its budget", "size", "runtime", "bundle")
+    table.columns[1].no_wrap = True
+    for target, found in rows:
+        if isinstance(found, str):
+            table.add_row(target, Text(found, style="bold red"))
+            continue
+        folder, manifest = found
+        verdict, artifact = manifest["verdict"], manifest["artifact"]
+        worst = max((float(output["used"]) for output in verdict["outputs"]), default=None)
+        table.add_row(
+            target,
+            Text(words.status(verdict["status"]), style=_STYLES.get(verdict["status"], "yellow")),
+            words.percent(worst) if worst is not None else "",
+            words.size(sum((folder / name).stat().st_size for name in artifact["files"])),
+            artifact["runtime"],
+            str(folder),
+        )
+    console.print(table)
 
 
 def show_verdict(bundle: str, verdict: Mapping[str, Any], *, quiet: bool) -> None:

@@ -31,6 +31,11 @@ def sentence(manifest: Mapping[str, Any]) -> str:
     )
 
 
+def status(word: str) -> str:
+    """A verdict's status in a table; what was not shown is loud."""
+    return {"failed": "REJECTED", "not run": "BUILT, NOT RUN", "skipped": "not verified"}.get(word, word)
+
+
 def percent(share: float | str) -> str:
     """A share of the budget; it comes as a word where JSON has no number for it."""
     value = float(share)

@@ -96,6 +96,7 @@ def run(name: str, backend: Backend, folder: Path) -> Outcome:
     case, stage = _all()[name], "lower"
     try:
         captured = _captured(case, folder)
+        driver.optimize(captured)
         _, graph, _ = driver.lower(captured, backend, folder, keep_provenance=False)
         stage = "build"
         artifact = backend.build(graph, captured.signature, {}, folder)
