@@ -75,6 +75,14 @@ DEFAULT: tuple[Step, ...] = (
     _step("remove-dead-code", "before merging: dead weights cost time"),
     _step("merge-duplicate-weights", "before any folding, which must know who shares a weight"),
     *_tidy("tidy"),
+    _step("fold-pads", "after the fusions, like all that changes weights"),
+    _step("fold-bias-adds", "before fold-scales: a Gemm takes a shift, a MatMul does not"),
+    _step("merge-affine", "before fold-scales: fewer foldings of a weight", "algebra"),
+    _step("fold-batch-norms", "before fold-scales, which may follow it", "algebra"),
+    _step("fold-scales", "after the norms", "algebra"),
+    _step("move-transposes", "after the tidying, which took the obvious ones", "movement"),
+    _step("move-reshapes", "as above", "movement"),
+    *_tidy("tidy-again"),
     Step("sweep", "compiler.passes.remove_dead_code:RemoveDeadCode", "last: what the others left behind"),
 )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx_ir as ir
@@ -12,6 +12,9 @@ from compiler.contracts import Array
 from compiler.ir.provenance import inherit
 from compiler.ir.subgraphs import subgraphs_of
 from compiler.passes.declined import Declining
+
+if TYPE_CHECKING:
+    from compiler.passes.elementwise import Link
 
 
 class LocalRewrite(Declining, ir.passes.InPlacePass):
@@ -122,6 +125,30 @@ class Edit:
         value.shape = value.shape or result.shape
         result.replace_all_uses_with(value)
         self.remove(node)
+
+    def take_over(self, node: ir.Node, producer: ir.Node) -> None:
+        """The producer of the node's first input already computes the node's result, and takes its place and name."""
+        result, old = node.outputs[0], producer.outputs[0]
+        inherit([producer], [node])
+        if result.is_graph_output():
+            self.become(node, "Identity", [old])
+            return
+        old.type, old.shape = result.type or old.type, result.shape or old.shape
+        result.replace_all_uses_with(old)
+        self.remove(node)
+
+    def lead_through(self, last: ir.Node, start: ir.Value, links: Sequence[Link]) -> None:
+        """A chain of elementwise nodes begins at `start`, and gives what `last` made of its old result."""
+        result = last.outputs[0]
+        for link in links:
+            old = link.node.inputs[link.index]
+            link.node.replace_input_with(link.index, start)
+            start = link.node.outputs[0]
+            start.shape = result.shape
+            assert old is not None
+            self.prune([old])
+        self.modified = True
+        self.bypass(last, start)
 
     def remove(self, node: ir.Node) -> None:
         """A node whose results nobody uses, and what nobody needs then."""
