@@ -20,6 +20,11 @@ EFFORTS = ("quick", "normal", "thorough")
 _CORNER_BUDGET = {"quick": 2.0, "normal": 20.0, "thorough": 600.0}
 _DRAWS = {"quick": 1, "normal": 2, "thorough": 5}
 
+# A unit of error that few numbers tell is uncertain, and must be taken wide. More draws make it narrow again.
+_ENOUGH = 16  # numbers in each output, over all cases
+_MOST_DRAWS = 8
+_DRAW_BUDGET = {"quick": 1.0, "normal": 4.0, "thorough": 60.0}  # seconds
+
 
 @dataclass(frozen=True)
 class ReferencePlan:
@@ -55,7 +60,20 @@ def compute(program: Program, wanted: ReferencePlan, producer: str) -> Reference
             cases.append(_drawn(program, wanted, sizes, number))
             pace = min(pace, (time.perf_counter() - started) / plan.volume(sizes))
     cases += [_drawn(program, wanted, sizes, 0) for sizes in _high(wanted, pace, notes)]
+    cases += list(_more(program, wanted, cases, draws))
     return Reference(tuple(cases), producer, wanted.seed, tuple(notes))
+
+
+def _more(program: Program, wanted: ReferencePlan, cases: list[Case], drawn: int) -> Iterator[Case]:
+    """Further draws, for as long as an output has few numbers in all and time is left."""
+    sizes, started = plan.middle(wanted.dims), time.perf_counter()
+    fewest = min((sum(case.outputs[name].size for case in cases) for name in cases[0].outputs), default=_ENOUGH)
+    each = min((array.size for array in cases[0].outputs.values()), default=0)
+    for number in range(drawn, _MOST_DRAWS):
+        if fewest >= _ENOUGH or not each or time.perf_counter() - started > _DRAW_BUDGET[wanted.effort]:
+            return
+        yield _drawn(program, wanted, sizes, number)
+        fewest += each
 
 
 def _label(sizes: plan.Sizes, number: int) -> str:

@@ -177,7 +177,23 @@ def names(module: nn.Module, *texts: str, effort: str = "quick") -> list[str]:
 
 
 def test_fixed_shapes_are_checked_on_two_draws() -> None:
-    assert names(Net(), "x:float32[2,3]") == ["fixed shapes", "fixed shapes (draw 2)"]
+    assert names(Net(), "x:float32[4,3]") == ["fixed shapes", "fixed shapes (draw 2)"]
+
+
+class Score(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.sum()
+
+
+def test_an_output_of_a_single_number_is_drawn_more_often() -> None:
+    assert len(names(Score(), "x:float32[2,3]")) == 8
+    assert len(names(Score(), "x:float32[n=1..32,3]")) == 3 + 7
+    assert len(names(Net(), "x:float32[0,3]")) == 2
+
+
+def test_no_more_is_drawn_once_the_time_is_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("compiler.frontend.reference._DRAW_BUDGET", {"quick": 0.0})
+    assert names(Score(), "x:float32[2,3]") == ["fixed shapes", "fixed shapes (draw 2)"]
 
 
 def test_a_dim_is_checked_at_both_ends_and_an_odd_middle() -> None:
