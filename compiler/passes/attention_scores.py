@@ -1,0 +1,138 @@
+"""What goes into an attention's Softmax: scale * Q K^T plus masks, with the scale in any of its places."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import onnx_ir as ir
+
+from compiler.passes.fusion import hold, operands, scalar
+from compiler.passes.rewriting import dims, made_by, rank
+
+_DEPTH = 8  # nodes between the Softmax and the product; more than anybody writes
+
+# A score that is added to something below this is lost in the rounding: to add is as good as to replace.
+ABSORBING = -1e30
+
+SWAPPED = (0, 1, 3, 2)
+
+
+@dataclass(frozen=True)
+class Mask:
+    """Added to the scores; or, where `fill` is given, the condition under which a score is not replaced by that."""
+
+    value: ir.Value
+    fill: ir.Value | None = None
+
+
+@dataclass(frozen=True)
+class Key:
+    """A value that becomes the keys when its axes are put in this order."""
+
+    value: ir.Value
+    order: tuple[int, ...]
+
+    @property
+    def dims(self) -> tuple[int | str | None, ...] | None:
+        found = dims(self.value)
+        return None if found is None or len(found) != 4 else tuple(found[axis] for axis in self.order)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """`masks` in the order in which they come, seen from the Softmax; `nodes` compute the scores and nothing else."""
+
+    query: ir.Value
+    key: Key
+    scale: float
+    masks: tuple[Mask, ...]
+    nodes: tuple[ir.Node, ...]
+
+
+@dataclass(frozen=True)
+class _Walk:
+    """From the Softmax down to the product."""
+
+    scale: float = 1.0
+    masks: tuple[Mask, ...] = ()
+    nodes: tuple[ir.Node, ...] = ()
+    mask_is_scaled: bool = False
+
+    def through(self, node: ir.Node) -> _Walk:
+        return replace(self, nodes=(*self.nodes, node))
+
+
+def scores_of(value: ir.Value) -> Scores | None:
+    """None where these are no products of queries and keys, each with four axes."""
+    walk = _down(value, _Walk())
+    if walk is None:
+        return None
+    left, right = walk.nodes[-1].inputs
+    if left is None or right is None:
+        return None
+    hold(not walk.mask_is_scaled, "its mask is scaled together with the scores")
+    walk, query = _unscaled(walk, left)
+    walk, turned = _unscaled(walk, right)
+    transpose = made_by(turned, "Transpose")
+    if transpose is None or transpose.inputs[0] is None or rank(query) != 4:
+        return None
+    keys = transpose.inputs[0]
+    if _is_alone(turned):
+        walk, keys = _unscaled(walk.through(transpose), keys)
+    order = tuple(transpose.attributes.get_ints("perm", ()))
+    if len(order) != 4:
+        return None
+    return Scores(query, Key(keys, tuple(order[axis] for axis in SWAPPED)), walk.scale, walk.masks, walk.nodes)
+
+
+def _down(value: ir.Value, walk: _Walk) -> _Walk | None:
+    """The way to the product, if one of the ways down ends there."""
+    node = made_by(value, "MatMul", "Add", "Mul", "Div", "Where")
+    if node is None or len(walk.nodes) == _DEPTH:
+        return None
+    walk = walk.through(node)
+    if node.op_type == "MatMul":
+        return walk
+    ways = (_down(below, step) for below, step in _steps(node, walk))
+    return next((found for found in ways if found is not None), None)
+
+
+def _steps(node: ir.Node, walk: _Walk) -> list[tuple[ir.Value, _Walk]]:
+    scaled = factor(node)
+    if scaled is not None:
+        below, number = scaled
+        return [(below, replace(walk, scale=walk.scale * number))]
+    if node.op_type == "Add":
+        return [(below, _masked(walk, Mask(mask))) for below, mask in operands(node)]
+    if node.op_type == "Where":
+        condition, below, fill = node.inputs
+        if condition is not None and below is not None and scalar(fill) is not None:
+            return [(below, _masked(walk, Mask(condition, fill)))]
+    return []
+
+
+def _masked(walk: _Walk, mask: Mask) -> _Walk:
+    return replace(walk, masks=(*walk.masks, mask), mask_is_scaled=walk.mask_is_scaled or walk.scale != 1)
+
+
+def factor(node: ir.Node) -> tuple[ir.Value, float] | None:
+    """x and c of x * c or x / c."""
+    if node.op_type == "Mul":
+        return next(((x, c) for x, y in operands(node) if (c := scalar(y)) is not None), None)
+    if node.op_type == "Div" and node.inputs[0] is not None and (number := scalar(node.inputs[1])):
+        return node.inputs[0], 1 / number
+    return None
+
+
+def _unscaled(walk: _Walk, value: ir.Value) -> tuple[_Walk, ir.Value]:
+    """A factor that only this product uses moves into the scale."""
+    node = made_by(value, "Mul", "Div")
+    found = factor(node) if node is not None and _is_alone(value) else None
+    if node is None or found is None:
+        return walk, value
+    below, number = found
+    return replace(walk.through(node), scale=walk.scale * number), below
+
+
+def _is_alone(value: ir.Value) -> bool:
+    return len(value.uses()) == 1 and not value.is_graph_output()
