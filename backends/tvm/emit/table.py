@@ -1,0 +1,37 @@
+"""The one table of operators."""
+
+from __future__ import annotations
+
+from backends.tvm.emit import (
+    attention,
+    convolution,
+    elementwise,
+    indexing,
+    linear,
+    normalization,
+    pooling,
+    reductions,
+    shaping,
+)
+from backends.tvm.emit.op import Emit
+
+_FAMILIES = (
+    attention.EMIT,
+    convolution.EMIT,
+    elementwise.EMIT,
+    indexing.EMIT,
+    linear.EMIT,
+    normalization.EMIT,
+    pooling.EMIT,
+    reductions.EMIT,
+    shaping.EMIT,
+)
+
+
+def table() -> dict[str, Emit]:
+    """Operator -> the function that emits it; `Constant` needs none."""
+    merged: dict[str, Emit] = {}
+    for family in _FAMILIES:
+        assert not merged.keys() & family.keys(), "an operator has two emitters"
+        merged |= family
+    return merged

@@ -1,0 +1,54 @@
+"""What can be set, and what it means."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from compiler.errors import UsageError, did_you_mean
+
+HELP: dict[str, str] = {
+    "threads": "threads within a kernel (default: one per core)",
+    "mcpu": "the CPU that code is made for, as LLVM calls it: haswell, znver4, ... (default: this one)",
+    "bind": "pin idle-spinning threads to cores: true or false (default), which is better beside other work",
+}
+
+
+def check(options: Mapping[str, Any]) -> None:
+    for name in options:
+        if name not in HELP:
+            raise UsageError(
+                "unknown-option",
+                f"tvm has no option '{name}'",
+                hint=did_you_mean(name, HELP) or f"one of {', '.join(HELP)}",
+            )
+    threads(options)
+    binds(options)
+
+
+def threads(options: Mapping[str, Any]) -> int:
+    """0 where it is left to the machine."""
+    value = str(options.get("threads") or 0)
+    if not value.isdigit():
+        raise UsageError("bad-option", f"threads cannot be '{value}'", hint="a number of threads")
+    return int(value)
+
+
+def binds(options: Mapping[str, Any]) -> bool:
+    value = str(options.get("bind", False)).lower()
+    if value not in ("true", "false"):
+        raise UsageError("bad-option", f"bind cannot be '{value}'", hint="true or false")
+    return value == "true"
+
+
+def check_mcpu(options: Mapping[str, Any]) -> None:
+    """Only where the compiler is at hand: LLVM takes an unknown CPU for a generic one and goes on."""
+    wanted = options.get("mcpu")
+    if not wanted:
+        return
+    from tvm import target
+
+    host = target.Target({"kind": "llvm"})
+    known = [str(name) for name in target.codegen.llvm_get_cpu_archlist(host)]
+    if wanted not in known:
+        raise UsageError("bad-option", f"there is no CPU '{wanted}'", hint=did_you_mean(str(wanted), known))

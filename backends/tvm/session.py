@@ -1,0 +1,89 @@
+"""A loaded library with its weights, called with numpy arrays."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from backends.tvm import options as settings
+from backends.tvm import runtime, weights
+from compiler.contracts import Array, Arrays, Artifact, Closing, Dim
+
+_ALIGNMENT = 64
+_CPU = 1  # DLPack's number of the device
+_POOLED = 2  # the allocator that keeps memory for the next call
+
+
+class TvmSession(Closing):
+    def __init__(self, artifact: Artifact, folder: Path, options: Mapping[str, Any]) -> None:
+        settings.check(options)
+        self._ffi = runtime.ffi()
+        library, data, index = (folder / name for name in artifact.files)
+        self._threads = settings.threads(options) or os.cpu_count() or 1
+        self._bind = settings.binds(options)
+        self._machine = self._ffi.load_module(os.fspath(library))["vm_load_executable"]()
+        self._machine["vm_initialization"](_CPU, 0, _POOLED)
+        self._main = self._machine["main"]
+        self._held = weights.read(data, index)
+        self._weights = [self._ffi.from_dlpack(array) for array in self._held]
+        self._signature = artifact.signature
+        self._steps = [dim for name, dim in artifact.signature.dims.items() if name in artifact.facts["steps"]]
+        self._precision = artifact.precision
+        self._lock = threading.Lock()
+        self._configured = threading.local()
+
+    @property
+    def effective(self) -> Mapping[str, Any]:
+        return {"precision": self._precision, "threads": self._threads, "device": "cpu"}
+
+    def __call__(self, inputs: Arrays) -> dict[str, Array]:
+        arrays = [_aligned(inputs[spec.name]) for spec in self._signature.inputs]
+        arguments = [self._ffi.from_dlpack(array) for array in arrays]
+        if self._steps:
+            arguments.append(self._ffi.Shape([self._step_count(dim, inputs) for dim in self._steps]))
+        with self._lock:
+            if not getattr(self._configured, "done", False):
+                runtime.configure(self._threads, bind=self._bind)
+                self._configured.done = True
+            results = self._main(*arguments, *([self._weights] if self._weights else []))
+            taken = [*arrays, *self._held]
+            outputs = {}
+            for spec, result in zip(self._signature.outputs, results, strict=True):
+                outputs[spec.name] = _owned(np.from_dlpack(result), taken)
+                taken.append(outputs[spec.name])
+        return outputs
+
+    def _step_count(self, dim: Dim, inputs: Arrays) -> int:
+        for spec in self._signature.inputs:
+            for extent, size in zip(spec.dims, inputs[spec.name].shape, strict=True):
+                if extent == dim:
+                    return int(size) // dim.step
+        raise AssertionError(f"no input has the dim {dim.name}")
+
+    def close(self) -> None:
+        del self._main, self._machine, self._weights, self._held
+
+
+def _aligned(array: Array) -> Array:
+    """Contiguous, and where vector instructions want it; a copy only if it has to be."""
+    if array.flags.c_contiguous and array.flags.writeable and array.ctypes.data % _ALIGNMENT == 0:
+        return array
+    spare = np.empty(array.nbytes + _ALIGNMENT, np.uint8)
+    start = -spare.ctypes.data % _ALIGNMENT
+    copy = spare[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+    copy[...] = array
+    return copy
+
+
+def _owned(array: Array, taken: list[Array]) -> Array:
+    """A result that is nobody else's memory."""
+    start, end = array.ctypes.data, array.ctypes.data + array.nbytes
+    shared = any(
+        start < other.ctypes.data + other.nbytes and other.ctypes.data < end for other in taken if other.nbytes
+    )
+    return array.copy() if shared or not array.flags.writeable else array
