@@ -19,7 +19,7 @@ from compiler.passes.rewriting import dims, made_by
 from compiler.passes.root_mean_square import Normalized, normalized, per_element
 
 
-class FuseRMSNormalization(Fusion):
+class FuseRmsNormalization(Fusion):
     """Anchored on the mean of the squares."""
 
     anchors: ClassVar = frozenset({"ReduceMean"})

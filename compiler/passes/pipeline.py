@@ -75,6 +75,8 @@ DEFAULT: tuple[Step, ...] = (
     _step("remove-dead-code", "before merging: dead weights cost time"),
     _step("merge-duplicate-weights", "before any folding, which must know who shares a weight"),
     *_tidy("tidy"),
+    _step("fuse-rms-normalization", "fusions: after the tidying, which leaves one spelling of many things"),
+    _step("fuse-attention", "after the tidying, which finds the sizes that must agree"),
     _step("fold-pads", "after the fusions, like all that changes weights"),
     _step("fold-bias-adds", "before fold-scales: a Gemm takes a shift, a MatMul does not"),
     _step("merge-affine", "before fold-scales: fewer foldings of a weight", "algebra"),

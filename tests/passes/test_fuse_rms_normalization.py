@@ -6,7 +6,7 @@ import pytest
 from check import check_pass, check_unchanged
 from hub import hub
 
-from compiler.passes.fuse_rms_normalization import FuseRMSNormalization
+from compiler.passes.fuse_rms_normalization import FuseRmsNormalization
 
 X = "(float[b,3,4] x) => (float[b,3,4] y)"
 HALF = "(float16[b,4] h, float16[4] v) => (float16[b,4] y)"
@@ -42,33 +42,33 @@ def graph(body: str, interface: str = X) -> str:
     ],
 )
 def test_every_spelling(body: str) -> None:
-    check_pass(FuseRMSNormalization(), graph(body), graph(f"y = {NORM}(x, w)"))
+    check_pass(FuseRmsNormalization(), graph(body), graph(f"y = {NORM}(x, w)"))
 
 
 def test_several_axes() -> None:
     interface = "(float[b,2,2] x) => (float[b,2,2] y)"
     body = "s = Mul(x, x) m = ReduceMean(s, both) a = Add(m, eps) r = Sqrt(a) n = Div(x, r) y = Mul(n, square)"
     after = "y = RMSNormalization<axis=-2, epsilon=0.25, stash_type=1>(x, square)"
-    check_pass(FuseRMSNormalization(), graph(body, interface), graph(after, interface))
+    check_pass(FuseRmsNormalization(), graph(body, interface), graph(after, interface))
 
 
 def test_casts_around_the_norm_belong_to_it() -> None:
     norm = "wide = Cast<to=1>(h) s = Mul(wide, wide)" + MEAN + "r = Sqrt(a) n = Div(wide, r) c = Cast<to=10>(n)"
     before, after = graph(norm + " y = Mul(c, v)", HALF), graph(f"y = {NORM}(h, v)", HALF)
-    check_pass(FuseRMSNormalization(), before, after)
+    check_pass(FuseRmsNormalization(), before, after)
 
 
 def test_a_scale_in_float32_stays_inside_the_casts() -> None:
     norm = "wide = Cast<to=1>(h) s = Mul(wide, wide)" + MEAN + "r = Sqrt(a) n = Div(wide, r)"
     before = graph(norm + " t = Mul(n, w) y = Cast<to=10>(t)", HALF)
     check_pass(
-        FuseRMSNormalization(), before, graph(f"wide = Cast<to=1>(h) t = {NORM}(wide, w) y = Cast<to=10>(t)", HALF)
+        FuseRmsNormalization(), before, graph(f"wide = Cast<to=1>(h) t = {NORM}(wide, w) y = Cast<to=10>(t)", HALF)
     )
 
 
 def test_without_a_scale_it_gets_ones() -> None:
     body = "s = Mul(x, x)" + MEAN + "r = Sqrt(a) y = Div(x, r)"
-    check_pass(FuseRMSNormalization(), graph(body), graph(f"y = {NORM}(x, ones)"))
+    check_pass(FuseRmsNormalization(), graph(body), graph(f"y = {NORM}(x, ones)"))
 
 
 def test_float64_is_computed_in_float64() -> None:
@@ -76,7 +76,7 @@ def test_float64_is_computed_in_float64() -> None:
     constants = ("double[4] w = {1, 2, 0.5, -1}", "double eps = {0.25}", "int64[1] last = {-1}")
     before = hub(interface, "s = Mul(x, x)" + MEAN + "r = Sqrt(a) n = Div(x, r) y = Mul(n, w)", *constants)
     after = hub(interface, "y = RMSNormalization<axis=-1, epsilon=0.25, stash_type=11>(x, w)", *constants)
-    check_pass(FuseRMSNormalization(), before, after)
+    check_pass(FuseRmsNormalization(), before, after)
 
 
 TAIL = " a = Add(m, eps) r = Sqrt(a) n = Div(x, r) y = Mul(n, w)"
@@ -109,7 +109,7 @@ TAIL = " a = Add(m, eps) r = Sqrt(a) n = Div(x, r) y = Mul(n, w)"
     ],
 )
 def test_refusals(body: str, interface: str, because: str) -> None:
-    check_unchanged(FuseRMSNormalization(), graph(body, interface), because)
+    check_unchanged(FuseRmsNormalization(), graph(body, interface), because)
 
 
 @pytest.mark.parametrize(
@@ -123,9 +123,9 @@ def test_refusals(body: str, interface: str, because: str) -> None:
     ],
 )
 def test_other_formulas_are_left_alone(body: str) -> None:
-    check_unchanged(FuseRMSNormalization(), graph(body))
+    check_unchanged(FuseRmsNormalization(), graph(body))
 
 
 def test_older_opsets_have_no_such_operator() -> None:
     body = "s = Mul(x, x)" + MEAN + "r = Sqrt(a) n = Div(x, r) y = Mul(n, w)"
-    check_unchanged(FuseRMSNormalization(), graph(body).replace('"" : 24', '"" : 22'))
+    check_unchanged(FuseRmsNormalization(), graph(body).replace('"" : 24', '"" : 22'))
