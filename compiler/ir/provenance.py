@@ -22,6 +22,9 @@ STACK_TRACE = "pkg.torch.onnx.stack_trace"
 NAME_SCOPES = "pkg.torch.onnx.name_scopes"
 ORIGINS = "plumbline.origins"
 
+# What torch writes for the nodes that read an input's size, which no module does.
+_NO_MODULE = "_empty_nn_module_stack_from_metadata_hook"
+
 _FRAME = re.compile(
     r'^\s*File "(?P<path>[^"]+)", line (?P<line>\d+), in [^\n]*(?:\n(?!\s*File ")\s*(?P<code>[^\n]*))?', re.M
 )
@@ -123,7 +126,8 @@ def _module(name_scopes: str) -> str:
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         return ""
     # The last scope is the operation itself.
-    return str(scopes[-2]) if isinstance(scopes, list) and len(scopes) > 1 else ""
+    module = str(scopes[-2]) if isinstance(scopes, list) and len(scopes) > 1 else ""
+    return "" if module == _NO_MODULE else module
 
 
 def _module_in_name(name: str) -> str | None:

@@ -50,7 +50,7 @@ Row = tuple[str, tuple[Path, Mapping[str, Any]] | str]
 def show_comparison(rows: Iterable[Row]) -> None:
     """One line for each target: its bundle and what is known about it, or the error that it ended in."""
     console = _console()
-    table = _table("target", "verdict", "of its budget", "size", "runtime", "bundle")
+    table = _table("target", "verdict", "of its budget", "size", "bundle")
     table.columns[1].no_wrap = True
     for target, found in rows:
         if isinstance(found, str):
@@ -64,7 +64,6 @@ def show_comparison(rows: Iterable[Row]) -> None:
             Text(words.status(verdict["status"]), style=_STYLES.get(verdict["status"], "yellow")),
             words.percent(worst) if worst is not None else "",
             words.size(sum((folder / name).stat().st_size for name in artifact["files"])),
-            artifact["runtime"],
             str(folder),
         )
     console.print(table)

@@ -68,6 +68,13 @@ def test_the_torchscript_exporter_names_nodes_after_modules() -> None:
     assert provenance(node("MatMul", "MatMul_1")) is None
 
 
+def test_no_module_is_made_up() -> None:
+    """torch's own word for "from no module", which it writes for the nodes that read an input's size."""
+    made_up = scopes("_empty_nn_module_stack_from_metadata_hook")
+    assert describe(node("Shape", scopes=made_up)) == "Shape node_12"
+    assert describe(node("Shape", scopes=made_up, stack=STACK)) == "Shape node_12, from modeling_bert.py:312"
+
+
 def test_a_replacement_inherits() -> None:
     old, new = node(scopes=scopes("a.b"), stack=STACK), ir.Node("", "Add", [])
     inherit([new], [old])
