@@ -19,6 +19,8 @@ TOTAL_GROWTH = 4 * 2**20  # bytes that all folded nodes together may add
 SMALL = 1024  # bytes; below this a constant is no weight, and a second copy is no loss
 LARGE_INPUT = 16 * 1024  # elements; work on weights above this is left to passes that know what they do
 
+_GROWN = "plumbline.grown_by_folding"  # on the model, so that the total holds however often this pass runs
+
 # Small by themselves, large by what they stand for: folding one writes out what a single number says.
 _KEPT = {"ConstantOfShape", "RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli"}
 
@@ -27,12 +29,17 @@ class FoldConstants(Declining, ir.passes.InPlacePass):
     """Evaluates nodes whose inputs are all constant."""
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
-        self._left: float = TOTAL_GROWTH
+        self._left: float = TOTAL_GROWTH - model.meta.get(_GROWN, 0)
+        self._unmeasured: dict[
+            tuple[ir.Graph, str], float
+        ] = {}  # results whose size nobody knew before, with what they freed
         with quiet():
             result = fold_constants(
                 model, input_size_limit=LARGE_INPUT, output_size_limit=NODE_GROWTH, should_fold=self._may_fold
             )
         _forget_removed_users(model)
+        self._measure()
+        model.meta[_GROWN] = TOTAL_GROWTH - self._left
         return ir.passes.PassResult(model, bool(result.modified))
 
     def _may_fold(self, node: ir.Node) -> bool | None:
@@ -42,12 +49,29 @@ class FoldConstants(Declining, ir.passes.InPlacePass):
         if shared := [value for value in node.inputs if value is not None and _is_shared_weight(value)]:
             self.decline(node, f"'{shared[0].name}' has other users, and would be stored twice")
             return False
-        growth = sum(_bytes(value) for value in node.outputs) - sum(_freed(value) for value in node.inputs if value)
-        if growth > NODE_GROWTH or growth > self._left:
-            self.decline(node, f"folding it would add {growth} bytes")
+        self._measure()
+        freed = sum(_freed(value) for value in node.inputs if value is not None)
+        sizes = [_bytes(value) for value in node.outputs]
+        if unknown := [value for value, size in zip(node.outputs, sizes, strict=True) if size is None]:
+            if self._left <= 0:
+                self.decline(node, "folding it would add bytes, nobody knows how many, and none are left")
+                return False
+            if isinstance(node.graph, ir.Graph):
+                self._unmeasured |= dict.fromkeys(((node.graph, str(value.name)) for value in unknown), freed)
+            return None
+        growth = sum(size for size in sizes if size is not None) - freed
+        if growth > NODE_GROWTH or growth > max(self._left, 0):
+            self.decline(node, f"folding it would add {growth:.0f} bytes")
             return False
         self._left -= max(growth, 0)
         return None
+
+    def _measure(self) -> None:
+        """What turned out larger than could be told is taken off the total."""
+        for (graph, name), freed in list(self._unmeasured.items()):
+            if (folded := graph.initializers.get(name)) is not None and folded.const_value is not None:
+                self._left -= max(folded.const_value.nbytes - freed, 0)
+                del self._unmeasured[graph, name]
 
 
 def _forget_removed_users(model: ir.Model) -> None:
@@ -65,12 +89,12 @@ def _is_shared_weight(value: ir.Value) -> bool:
     return value.const_value is not None and len(value.uses()) > 1 and value.const_value.nbytes > SMALL
 
 
-def _bytes(value: ir.Value) -> float:
-    """The size of a result; unknown counts as nothing, and the folder's own limit on elements still holds."""
+def _bytes(value: ir.Value) -> float | None:
+    """The size of a result, where its shape tells."""
     if value.shape is None or value.dtype is None:
-        return 0
+        return None
     sizes = [dim for dim in value.shape if isinstance(dim, int)]
-    return math.prod(sizes) * value.dtype.itemsize if len(sizes) == len(value.shape) else 0
+    return math.prod(sizes) * value.dtype.itemsize if len(sizes) == len(value.shape) else None
 
 
 def _freed(value: ir.Value) -> float:

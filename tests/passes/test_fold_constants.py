@@ -96,6 +96,39 @@ def test_all_results_together_may_not_grow_by_too_much(monkeypatch: pytest.Monke
     assert weight_bytes(model) - size <= 4000
 
 
+def expanded(count: int, *, known: bool) -> ir.Model:
+    """So many constants of 1600 bytes each, whose size is in the graph or only in the value of an input."""
+    steps = "  ".join(
+        f"e{number} = Expand(w, to)  s{number + 1} = Add(s{number}, e{number})" for number in range(count)
+    )
+    types = "".join(f", float[100,4] e{number}" for number in range(count)) if known else ""
+    model = parse(
+        f"(float[100,4] x) => (float[100,4] y) <float[1,4] w = {{1, 2, 3, 4}}, int64[2] to = {{100, 4}}{types}> "
+        f"{{ s0 = Neg(x)  {steps}  y = Neg(s{count}) }}"
+    )
+    if not known:
+        for node in model.graph:
+            if node.op_type == "Expand":
+                node.outputs[0].shape = None
+    return model
+
+
+def test_the_total_holds_over_several_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fold_constants, "TOTAL_GROWTH", 4000)
+    model = expanded(5, known=True)
+    for _ in range(3):
+        FoldConstants()(model)
+    assert operators(model).count("Expand") == 3
+
+
+def test_a_result_of_unknown_size_counts_once_it_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fold_constants, "TOTAL_GROWTH", 4000)
+    model = expanded(6, known=False)
+    for _ in range(3):
+        FoldConstants()(model)
+    assert operators(model).count("Expand") == 3  # the third is what uses the total up
+
+
 def test_a_shared_weight_is_not_copied_into_every_use() -> None:
     """Tied weights: the embedding is used as it is and, transposed, as the head."""
     weight = np.zeros((300, 300), np.float32)
