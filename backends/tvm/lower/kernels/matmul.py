@@ -1,0 +1,119 @@
+"""relax.matmul with float32 operands, as register tiles.
+
+A constant right side [K, N] is stored as [panels, K, tile columns], so that one panel is read from front to back
+while all rows pass over it; its last panel is filled up with zeros. The rows of the last tile that do not exist read
+the last one that does, and are not written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from tvm import relax, te, tirx
+
+from backends.tvm.lower.kernels.call import Decline, Lowering
+from backends.tvm.lower.relax_tools import constant, dtype_of, fixed, is_float32, known, shape_of
+from backends.tvm.lower.tiles import USUAL_ROWS, Tile, ceil_div, pick_tile
+
+TILE = "plumbline.tile"
+
+
+def matmul(at: Lowering, call: relax.Call) -> relax.Expr:
+    left, right = call.args
+    if not is_float32(left, right, call):
+        raise Decline(f"{dtype_of(call)} is not float32")
+    if left.ty.ndim < 2 or right.ty.ndim < 2:
+        raise Decline("an operand is a vector")
+    weight = constant(right)
+    if weight is not None and weight.ndim == 2:
+        return _by_constant(at, left, right, weight)
+    return _by_tensor(at, left, right)
+
+
+def pack(weight: np.ndarray[Any, Any], columns: int) -> np.ndarray[Any, Any]:
+    """[K, N] as [panels, K, columns]."""
+    depth, width = weight.shape
+    panels = ceil_div(width, columns)
+    padded = np.zeros((depth, panels * columns), weight.dtype)
+    padded[:, :width] = weight
+    return np.ascontiguousarray(padded.reshape(depth, panels, columns).transpose(1, 0, 2))
+
+
+def _by_constant(at: Lowering, left: relax.Expr, right: relax.Expr, weight: np.ndarray[Any, Any]) -> relax.Expr:
+    width = weight.shape[1]
+    tile = pick_tile(known(shape_of(left)[-2]), width, at.machine)
+    packed = at.packed((right, tile.columns), lambda: pack(weight, tile.columns))
+
+    def compute(a: te.Tensor, w: te.Tensor) -> te.Tensor:
+        def panel(_: Sequence[Any], k: Any, column: Any) -> Any:
+            return w(column // tile.columns, k, column % tile.columns)
+
+        return product(a, panel, list(a.shape[:-2]), width, tile)
+
+    return at.call(compute, left, packed, name="matmul")
+
+
+def _by_tensor(at: Lowering, left: relax.Expr, right: relax.Expr) -> relax.Expr:
+    width = known(shape_of(right)[-1])
+    tile = pick_tile(known(shape_of(left)[-2]), width or USUAL_ROWS, at.machine)
+
+    def compute(a: te.Tensor, b: te.Tensor) -> te.Tensor:
+        panels = None if width is not None and width % tile.columns == 0 else packed_panels(b, tile.columns)
+
+        def panel(i: Sequence[Any], k: Any, column: Any) -> Any:
+            if panels is None:
+                return b(*broadcast(i, b.shape[:-2]), k, column)
+            return panels(*broadcast(i, b.shape[:-2]), column // tile.columns, k, column % tile.columns)
+
+        return product(a, panel, broadcast_shape(a.shape[:-2], b.shape[:-2]), b.shape[-1], tile)
+
+    return at.call(compute, left, right, name="matmul")
+
+
+def broadcast_shape(a: Sequence[Any], b: Sequence[Any]) -> list[Any]:
+    longer, shorter = (a, b) if len(a) >= len(b) else (b, a)
+    lead = len(longer) - len(shorter)
+    return [*longer[:lead], *(y if fixed(x) == 1 else x for x, y in zip(longer[lead:], shorter, strict=True))]
+
+
+def broadcast(indices: Sequence[Any], shape: Sequence[Any]) -> list[Any]:
+    """Where in axes of this shape, aligned at the end, the element for these indices is."""
+    own = list(indices)[len(indices) - len(shape) :]
+    return [0 if fixed(size) == 1 else index for size, index in zip(shape, own, strict=True)]
+
+
+def packed_panels(b: te.Tensor, columns: int) -> te.Tensor:
+    """[..., K, N] as [..., panels, K, columns] while the model runs, filled up with zeros."""
+    *lead, depth, width = b.shape
+    panels = fixed(tirx.floordiv(width + columns - 1, columns))
+
+    def element(*i: tirx.Var) -> Any:
+        *batch, panel, k, lane = i
+        column = panel * columns + lane
+        return tirx.if_then_else(column < width, b(*batch, k, column), tirx.const(0, b.dtype))
+
+    return te.compute((*lead, panels, depth, columns), element, name="panels")
+
+
+def product(
+    a: te.Tensor, panel: Callable[[Sequence[Any], Any, Any], Any], batch: list[Any], width: Any, tile: Tile
+) -> te.Tensor:
+    """The tiles, and the part of them that exists. `panel` reads the right side at (batch, k, column)."""
+    *lead, rows, depth = a.shape
+    k = te.reduce_axis((0, depth), name="k")
+    exact = isinstance(fixed(rows), int) and fixed(rows) % tile.rows == 0
+
+    def element(*i: tirx.Var) -> Any:
+        *place, row, column = i
+        inside = row if exact else tirx.min(row, rows - 1)
+        return te.sum(a(*broadcast(place, lead), inside, k) * panel(place, k, column), axis=k)
+
+    shape = (*batch, round_up(rows, tile.rows), round_up(width, tile.columns))
+    tiles = te.compute(shape, element, name="tiles", attrs={TILE: [tile.rows, tile.columns]})
+    return te.compute((*batch, rows, width), lambda *i: tiles(*i), name="product")
+
+
+def round_up(size: Any, step: int) -> Any:
+    return fixed(tirx.floordiv(size + step - 1, step) * step)

@@ -1,0 +1,40 @@
+"""Which kernel takes which Relax operator. What is not listed, or declined, goes to TVM's own definition."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tvm import ir, relax
+
+from backends.tvm.lower.kernels import matmul, rows
+from backends.tvm.lower.kernels.call import Decline, Kernel, Lowering
+from backends.tvm.lower.kernels.elementwise import UNARY
+
+KERNELS: dict[str, Kernel] = {
+    "relax.matmul": matmul.matmul,
+    "relax.nn.layer_norm": rows.layer_norm,
+    "relax.nn.rms_norm": rows.rms_norm,
+    "relax.nn.softmax": rows.softmax,
+    **UNARY,
+}
+
+
+def legalization(at: Lowering) -> dict[str, Callable[[relax.BlockBuilder, relax.Call], relax.Expr]]:
+    """The table in the form that LegalizeOps takes."""
+    return {name: _legalize(at, name, kernel) for name, kernel in KERNELS.items()}
+
+
+def _legalize(at: Lowering, name: str, kernel: Kernel) -> Callable[[relax.BlockBuilder, relax.Call], relax.Expr]:
+    standard: Any = ir.Op.get(name).get_attr("FLegalize")
+
+    def lowered(bb: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
+        at.bb = bb
+        try:
+            return kernel(at, call)
+        except Decline as reason:
+            shapes = ", ".join(str(operand.ty) for operand in call.args)
+            at.explain.decline(f"{name.removeprefix('relax.')}({shapes})", str(reason))
+            return standard(bb, call)
+
+    return lowered

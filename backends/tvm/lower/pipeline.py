@@ -1,0 +1,70 @@
+"""From high-level Relax to scheduled TIR, ready for `tvm.compile(..., relax_pipeline=None)`."""
+
+from __future__ import annotations
+
+import tvm
+from tvm import relax, tirx
+
+from backends.tvm.explain import Explain
+from backends.tvm.lower.kernels.call import Lowering
+from backends.tvm.lower.kernels.table import legalization
+from backends.tvm.lower.schedule.select import schedule_all
+from backends.tvm.target import Machine, of
+
+
+def lower(mod: tvm.IRModule, machine: Machine, explain: Explain | None = None) -> tvm.IRModule:
+    explain = explain or Explain()
+    with of(machine):
+        mod = _prepare(mod)
+        mod = _to_kernels(mod, Lowering(machine, explain))
+        mod = schedule_all(mod, machine, explain)
+        return _without_aliases(_to_virtual_machine(mod))
+
+
+def _without_aliases(mod: tvm.IRModule) -> tvm.IRModule:
+    """One function that does not promise that its buffers are apart makes TVM's LLVM code drop the promise of all
+    in its module, and with it every accumulator goes to memory after each step. The shape functions lack it."""
+    for place, function in mod.functions_items():
+        if isinstance(function, tirx.PrimFunc):
+            mod.update_func(place, function.with_attr("tirx.noalias", True))
+    return mod
+
+
+def _prepare(mod: tvm.IRModule) -> tvm.IRModule:
+    passes = relax.transform
+    return tvm.transform.Sequential([passes.DecomposeOpsForInference(), passes.FoldConstant()])(mod)
+
+
+def _to_kernels(mod: tvm.IRModule, at: Lowering) -> tvm.IRModule:
+    passes = relax.transform
+    return tvm.transform.Sequential(
+        [
+            relax.backend.DispatchSampling(),
+            relax.backend.DispatchSortScan(),
+            # A reshape stays what it is: another view of the same memory.
+            passes.LegalizeOps(legalization(at), skip_ops=["relax.reshape"]),
+            passes.AnnotateTIROpPattern(),
+            passes.FuseOps(),
+            passes.FuseTIR(),
+            passes.DeadCodeElimination(),
+        ]
+    )(mod)
+
+
+def _to_virtual_machine(mod: tvm.IRModule) -> tvm.IRModule:
+    passes = relax.transform
+    return tvm.transform.Sequential(
+        [
+            passes.RewriteDataflowReshape(),
+            passes.ToNonDataflow(),
+            passes.RemovePurityChecking(),
+            passes.CallTIRRewrite(),
+            passes.StaticPlanBlockMemory(),
+            passes.LowerAllocTensor(),
+            passes.KillAfterLastUse(),
+            passes.LowerRuntimeBuiltin(),
+            passes.ComputePrimValue(),
+            passes.VMShapeLower(),
+            passes.AttachGlobalSymbol(),
+        ]
+    )(mod)

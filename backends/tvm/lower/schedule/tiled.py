@@ -1,0 +1,117 @@
+"""Products as register tiles: one tile of sums is accumulated in registers, then everything that follows is applied to it.
+
+Order of the loops: threads share panels of weights (and rows where there are few panels); within a panel all rows pass
+by, so the panel comes from memory once; within a tile the reduction runs outside and the tile inside, unrolled.
+"""
+
+from __future__ import annotations
+
+from tvm import s_tir
+
+from backends.tvm.lower.kernels.matmul import TILE
+from backends.tvm.lower.schedule.tools import (
+    WORTH_A_THREAD,
+    Block,
+    Declined,
+    Loop,
+    axis_kinds,
+    blocks_of,
+    extent,
+    fuse,
+    inline_all,
+    product,
+    split_loops,
+    vectorize,
+)
+from backends.tvm.target import Machine
+
+_UNKNOWN = 8
+_UNROLL_AT_MOST = 32
+# Threads run evenly when their number divides the tasks, or when the tasks are many.
+_MANY = 6
+
+
+def tile_block(sch: s_tir.Schedule) -> Block | None:
+    for block in blocks_of(sch):
+        if TILE in sch.get(block).annotations:
+            return block
+    return None
+
+
+def schedule_tiled(sch: s_tir.Schedule, machine: Machine) -> None:
+    blocks = blocks_of(sch)
+    tiles = next((block for block in blocks if TILE in sch.get(block).annotations), None)
+    if tiles is None:
+        raise Declined("no block is marked as a tile")
+    height, width = (int(size) for size in sch.get(tiles).annotations[TILE])
+    sch.unannotate(tiles, TILE)
+    place = next(index for index, block in enumerate(blocks) if sch.get(block).name_hint == sch.get(tiles).name_hint)
+    before, after = blocks[:place], blocks[place + 1 :]
+    if any(axis_kinds(sch, block)[1:] != (0, 0) for block in after):
+        raise Declined("a reduction follows the product")
+    inline_all(sch, after[:-1])
+    last = after[-1]
+    for block in before:
+        _schedule_producer(sch, block, machine)
+
+    spatial, reductions = split_loops(sch, tiles)
+    *lead, rows, columns = spatial
+    row_tile, row = sch.split(rows, [None, height])
+    panel, vector, lane = sch.split(columns, [None, width // machine.vector_lanes, machine.vector_lanes])
+    outer = _order(sch, lead, panel, row_tile, reductions)
+    sch.reorder(*outer, *reductions, row, vector, lane)
+    at = _share(sch, outer, reductions, height * width, machine)
+    sch.reverse_compute_at(last, at)
+    sch.unroll(row)
+    sch.unroll(vector)
+    sch.vectorize(lane)
+    _schedule_epilogue(sch, tiles, last, len(reductions) + 3, machine)
+    sch.set_scope(tiles, 0, "local")
+    sch.decompose_reduction(tiles, reductions[0])
+
+
+def _order(sch: s_tir.Schedule, lead: list[Loop], panel: Loop, row_tile: Loop, reductions: list[Loop]) -> list[Loop]:
+    if len(lead) == 2 and len(reductions) == 3:  # a convolution: image, panel, line of the image, part of the line
+        return [lead[0], panel, lead[1], row_tile]
+    return [*lead, panel, row_tile]
+
+
+def _share(sch: s_tir.Schedule, outer: list[Loop], reductions: list[Loop], tile_size: int, machine: Machine) -> Loop:
+    """Makes enough of the outer loops parallel; returns the loop in which one tile is finished."""
+    depth = product((extent(sch, loop) for loop in reductions), _UNKNOWN)
+    tasks = product((extent(sch, loop) for loop in outer), _UNKNOWN)
+    if machine.cores == 1 or tasks * tile_size * depth < 4 * WORTH_A_THREAD:
+        return outer[-1]
+    chosen: list[Loop] = []
+    count = 1
+    for loop in outer[:-1] or outer:
+        chosen.append(loop)
+        count *= extent(sch, loop) or 1
+        if count % machine.cores == 0 or count >= _MANY * machine.cores:
+            shared = fuse(sch, chosen)
+            sch.parallel(shared)
+            return outer[-1] if len(chosen) < len(outer) else shared
+    shared = fuse(sch, outer)
+    sch.parallel(shared)
+    return shared
+
+
+def _schedule_producer(sch: s_tir.Schedule, block: Block, machine: Machine) -> None:
+    loops = list(sch.get_loops(block))
+    outer = fuse(sch, loops[:-2]) if len(loops) > 2 else loops[0]
+    vectorize(sch, loops[-1], machine.vector_lanes)
+    if extent(sch, outer) != 1:
+        sch.parallel(outer)
+
+
+def _schedule_epilogue(sch: s_tir.Schedule, tiles: Block, last: Block, inner: int, machine: Machine) -> None:
+    outside = len(sch.get_loops(tiles)) - inner
+    loops = list(sch.get_loops(last))[outside:]
+    loops = [loop for loop in loops if extent(sch, loop) != 1] or loops[-1:]
+    vectors = vectorize(sch, loops[-1], machine.vector_lanes)
+    if vectors is not None:
+        sch.unroll(vectors)
+    for loop in loops[:-1]:
+        size = extent(sch, loop)
+        if size is not None and size <= _UNROLL_AT_MOST:
+            sch.unroll(loop)
