@@ -44,10 +44,25 @@ class OnnxRuntime:
         return settings.HELP
 
     def passes(self) -> Sequence[Any]:
+        from backends.onnxruntime.passes.fit_kernels import FitKernels
+        from backends.onnxruntime.passes.float_modulo import FloatModulo
         from backends.onnxruntime.passes.name_pad_axes import NamePadAxes
+        from backends.onnxruntime.passes.older_roi_align import OlderRoiAlign
+        from backends.onnxruntime.passes.precise_transforms import PreciseTransforms
         from backends.onnxruntime.passes.scatter_rows import ScatterRows
+        from backends.onnxruntime.passes.split_attention import SplitAttention
+        from compiler.passes.sequence_major import SequenceMajor
 
-        return (ScatterRows(), NamePadAxes())
+        return (
+            SplitAttention(_LEGALITY),
+            OlderRoiAlign(_LEGALITY),
+            SequenceMajor(),
+            FloatModulo(),
+            PreciseTransforms(),
+            ScatterRows(),
+            NamePadAxes(),
+            FitKernels(_LEGALITY),  # last: it refuses what has no kernel by then
+        )
 
     def build(self, graph: Path, signature: Signature, options: Mapping[str, Any], out: Path) -> Artifact:
         settings.check(options)

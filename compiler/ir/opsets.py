@@ -103,7 +103,7 @@ def _value_difference(node: ir.Node, here: onnx.defs.OpSchema, there: onnx.defs.
         for index, value in enumerate(values):
             if value is None or value.name == "":
                 continue
-            was, becomes = _formal(old, index), _formal(new, index)
+            was, becomes = formal(old, index), formal(new, index)
             if was is None or becomes is None:
                 return f"opset {there.since_version} has no place for '{value.name}'"
             text = type_string(value)
@@ -112,7 +112,7 @@ def _value_difference(node: ir.Node, here: onnx.defs.OpSchema, there: onnx.defs.
     return None
 
 
-def _formal(
+def formal(
     formals: Sequence[onnx.defs.OpSchema.FormalParameter], index: int
 ) -> onnx.defs.OpSchema.FormalParameter | None:
     if index < len(formals):

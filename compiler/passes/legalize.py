@@ -36,18 +36,20 @@ class Legalize(ir.passes.InPlacePass):
         work = _Legalization(model, self._legality)
         modified = work.run()
         if work.refusals:
-            raise _error(self._target, work.refusals)
+            raise refused(self._target, work.refusals)
         return ir.passes.PassResult(model, modified)
 
 
 @dataclass(frozen=True)
-class _Refusal:
+class Refusal:
+    """One node or value that a target does not take."""
+
     what: str
     where: str
     why: str
 
 
-def _error(target: str, refusals: list[_Refusal]) -> CompileError:
+def refused(target: str, refusals: list[Refusal]) -> CompileError:
     listed = refusals[:_LISTED]
     rest = f", and {len(refusals) - _LISTED} more" if len(refusals) > _LISTED else ""
     reasons = dict.fromkeys(f"{refusal.what}: {refusal.why}" for refusal in refusals)
@@ -89,7 +91,7 @@ class _Legalization:
         self._legality = legality
         self._names = _Names(model)
         self._modified = False
-        self.refusals: list[_Refusal] = []
+        self.refusals: list[Refusal] = []
 
     def run(self) -> bool:
         self._legalize_graph(self._model.graph, self._model.opset_imports)
@@ -140,7 +142,7 @@ class _Legalization:
             return
         body = self._body(node, written, goal)
         if body is None:
-            self.refusals.append(_Refusal(_operator(node), describe(node), objection))
+            self.refusals.append(Refusal(_operator(node), describe(node), objection))
             return
         self._modified = True
         meant = {**written, **body.opset_imports}
@@ -168,7 +170,7 @@ class _Legalization:
     def _check_type(self, value: ir.Value, where: str) -> None:
         dtype = dtype_text(value.dtype) if value.dtype is not None else ""
         if dtype in self._legality.dtypes:
-            self.refusals.append(_Refusal(dtype, where, self._legality.dtypes[dtype]))
+            self.refusals.append(Refusal(dtype, where, self._legality.dtypes[dtype]))
 
     def _objection(self, node: ir.Node, written: Mapping[str, int], goal: Mapping[str, int]) -> str | None:
         refused = self._legality.refuses.get(_operator(node))
