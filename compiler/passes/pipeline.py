@@ -56,6 +56,7 @@ def _tidy(group: str) -> tuple[Step, ...]:
         _step("remove-identities", "before all that looks for a producer", group),
         _step("fold-transposed-weights", "before fold-constants, which would copy the weight", group),
         _step("fold-constants", "after every constant is an initializer", group),
+        _step("lift-constants", "again: what was folded are Constant nodes", group),
         _step("fold-shapes", "before the chains: it says which Reshape takes a constant", group),
         _step("remove-no-ops", "after fold-shapes, which makes targets constant", group),
         _step("remove-expands", "after fold-shapes, while the Expand is still there", group),
@@ -64,6 +65,7 @@ def _tidy(group: str) -> tuple[Step, ...]:
         _step("collapse-reshapes", "chains", group),
         _step("collapse-slices", "chains", group),
         _step("collapse-concats", "chains", group),
+        _step("merge-duplicate-weights", "after all that makes constants", group),
         _step("merge-common-subexpressions", "last: the others make nodes equal", group),
     )
 
@@ -71,20 +73,22 @@ def _tidy(group: str) -> tuple[Step, ...]:
 # In the order in which they run.
 DEFAULT: tuple[Step, ...] = (
     _step("lift-constants", "first: later passes look at initializers only"),
+    _step("raise-opset", "before all that asks which operators there are"),
     _step("infer-shapes", "early: many passes ask for a shape"),
     _step("remove-dead-code", "before merging: dead weights cost time"),
     _step("merge-duplicate-weights", "before any folding, which must know who shares a weight"),
     *_tidy("tidy"),
     _step("fuse-rms-normalization", "fusions: after the tidying, which leaves one spelling of many things"),
     _step("fuse-attention", "after the tidying, which finds the sizes that must agree"),
-    _step("fold-pads", "after the fusions, like all that changes weights"),
-    _step("fold-bias-adds", "before fold-scales: a Gemm takes a shift, a MatMul does not"),
+    _step("infer-shapes", "again: what has become constant gives more shapes away"),
+    _step("fold-pads", "after the fusions, like all that changes weights", "algebra"),
+    _step("fold-bias-adds", "before fold-scales: a Gemm takes a shift, a MatMul does not", "algebra"),
     _step("merge-affine", "before fold-scales: fewer foldings of a weight", "algebra"),
     _step("fold-batch-norms", "before fold-scales, which may follow it", "algebra"),
     _step("fold-scales", "after the norms", "algebra"),
-    _step("move-transposes", "after the tidying, which took the obvious ones", "movement"),
-    _step("move-reshapes", "as above", "movement"),
-    *_tidy("tidy-again"),
+    _step("move-transposes", "after the tidying, which took the obvious ones", "algebra"),
+    _step("move-reshapes", "as above", "algebra"),
+    *_tidy("algebra"),
     Step("sweep", "compiler.passes.remove_dead_code:RemoveDeadCode", "last: what the others left behind"),
 )
 
