@@ -10,16 +10,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from compiler.api import Result, compile
+    from compiler.api import Result, compile, compile_all
 
-__all__ = ["Result", "__version__", "compile"]
+__all__ = ["Result", "__version__", "compile", "compile_all"]
 
 __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
     # Late, so that a host which only runs artifacts does not load the pipeline.
-    if name in ("compile", "Result"):
+    if name in ("compile", "compile_all", "Result"):
         from compiler import api
 
         return getattr(api, name)

@@ -69,20 +69,15 @@ def compile(
 
     A bundle whose numbers differ is kept apart as `<bundle>.rejected`, and `Result.passed` is False.
     """
-    check_choices(target, effort, options or {})
-    from compiler.frontend.open import output_name
-
-    specs, data = _inputs(model, inputs)
-    parse(specs)
-    place = Path(output) / f"{output_name(model, name)}.{target}"
-    request = Request(model, factory, trust)
-    job = Job(
-        request,
+    job = _job(
+        model,
+        inputs,
         target,
-        place,
-        inputs=specs,
-        data=data,
-        options=dict(options or {}),
+        factory=factory,
+        output=output,
+        name=name,
+        options=options,
+        trust=trust,
         seed=seed,
         effort=effort,
         verify=verify,
@@ -90,6 +85,56 @@ def compile(
         require_run=require_run,
     )
     return run(job, timeout=timeout, memory_limit=memory_limit, progress=progress or SilentProgress())
+
+
+def compile_all(
+    model: Any,
+    inputs: Inputs | None = None,
+    *,
+    targets: Sequence[str],
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+    timeout: float = DEFAULT_TIMEOUT,
+    memory_limit: int | None = None,
+    progress: Progress | None = None,
+    **settings: Any,
+) -> dict[str, Result | PlumblineError]:
+    """One model for several targets: captured and answered for once. A target that fails is in the result as its error.
+
+    `options` are those of each target; everything else is as for `compile`.
+    """
+    jobs = [_job(model, inputs, target, options=(options or {}).get(target), **settings) for target in targets]
+    results = run_all(jobs, timeout=timeout, memory_limit=memory_limit, progress=progress or SilentProgress())
+    return dict(zip(targets, results, strict=True))
+
+
+def _job(
+    model: Any,
+    inputs: Inputs | None,
+    target: str,
+    *,
+    factory: str | None = None,
+    output: str | os.PathLike[str] = "build",
+    name: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    trust: bool = False,
+    effort: str = "quick",
+    **settings: Any,
+) -> Job:
+    check_choices(target, effort, options or {})
+    from compiler.frontend.open import output_name
+
+    specs, data = _inputs(model, inputs)
+    parse(specs)
+    return Job(
+        Request(model, factory, trust),
+        target,
+        Path(output) / f"{output_name(model, name)}.{target}",
+        inputs=specs,
+        data=data,
+        options=dict(options or {}),
+        effort=effort,
+        **settings,
+    )
 
 
 def check_choices(target: str, effort: str, options: Mapping[str, Any]) -> None:
