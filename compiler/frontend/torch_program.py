@@ -23,6 +23,7 @@ from compiler.frontend.naming import nest, tensor_outputs
 from compiler.frontend.oracle import float64_oracle
 from compiler.frontend.program import InputRange, Parameter
 from compiler.frontend.recurrent import dynamic_recurrence
+from compiler.frontend.script_constants import with_constants
 from compiler.frontend.specialization import specialized, watch_shapes
 from compiler.frontend.user_code import first_lines, user_code
 from compiler.quiet import quiet
@@ -225,13 +226,6 @@ class TorchProgram:
             CompileError,
         ) as error:
             reason = error.why if isinstance(error, CompileError) and error.why else first_lines(error)
-            if len(self._call.names) < len(self._call.leaves):
-                raise CompileError(
-                    "capture-failed",
-                    "this script cannot be captured with an argument that is no tensor",
-                    why=reason,
-                    hint="script the module anew with the value fixed inside",
-                ) from error
             facts = {**self._source.facts, "not through torch.export": reason}
             self._source = replace(self._source, route="TorchScript exporter", facts=facts)
             return
@@ -266,11 +260,13 @@ class TorchProgram:
     def capture(self, opset: int) -> ir.Model:
         assert self._call is not None, "trace comes first"
         if self._exported is None:
+            assert isinstance(self._module, torch.jit.ScriptModule)
             tensors = {name: to_torch(array) for name, array in self._examples_for_script().items()}
-            args, _ = self._call.bind(tensors)
+            module, call = with_constants(self._module, self._call)
+            args, _ = call.bind(tensors)
             with torch.no_grad():
-                outputs = list(tensor_outputs(self._module(*args), self._call.names))
-            model = onnx_export.from_script(self._module, args, self._call.names, outputs, self._traced)
+                outputs = list(tensor_outputs(module(*args), call.names))
+            model = onnx_export.from_script(module, args, call.names, outputs, self._traced)
         else:
             outputs = output_names(self._exported)
             # A clone, because the exporter leaves uses behind by nodes that it has dropped.

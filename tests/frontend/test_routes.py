@@ -252,17 +252,49 @@ def test_a_script_with_a_fixed_scalar_between_its_tensors(tmp_path: Path, out: P
         assert session({"x": x, "bias": bias})["output"].tolist() == [13, 26]
 
 
-def test_a_script_that_needs_its_scalar_at_run_time_is_told(tmp_path: Path, out: Path) -> None:
-    class Optional(nn.Module):
-        def forward(self, x: torch.Tensor, scale: float = 3.0, bias: torch.Tensor | None = None) -> torch.Tensor:
-            x = x * scale
-            return x if bias is None else x + bias
+class Looping(nn.Module):
+    """The number of rounds is no tensor, and what follows must be decided at run time."""
 
-    torch.jit.script(Optional()).save(tmp_path / "optional.pt")
+    def forward(
+        self, x: torch.Tensor, rounds: int, scale: float = 3.0, bias: torch.Tensor | None = None, twice: bool = True
+    ) -> torch.Tensor:
+        for _ in range(rounds):
+            x = torch.tanh(x) + 0.5
+        if bool(x.sum() > 0) and twice:
+            x = x * scale
+        return x if bias is None else x + bias
+
+
+@pytest.mark.parametrize(
+    ("specs", "arguments"),
+    [
+        (["x:float32[n=1..4]", "rounds=2"], ("x", 2)),
+        (["x:float32[2]", "rounds=3", "bias:float32[2]"], ("x", 3, 3.0, "bias")),
+        (["x:float32[2]", "bias:float32[2]", "rounds=0", "twice=False"], ("x", 0, 3.0, "bias", False)),
+    ],
+)
+def test_scalars_of_a_script_that_goes_the_other_way(
+    tmp_path: Path, out: Path, specs: list[str], arguments: tuple[Any, ...]
+) -> None:
+    script = torch.jit.script(Looping())
+    script.save(tmp_path / "looping.pt")
+    result = compiled(tmp_path / "looping.pt", specs, out=out)
+    assert route(result) == ("torchscript", "TorchScript exporter")
+    given = {"x": np.array([-2, 1], np.float32), "bias": np.array([10, 20], np.float32)}
+    for sign in (1, -1):
+        given["x"] *= sign
+        tensors = [torch.from_numpy(given[each]) if isinstance(each, str) else each for each in arguments]
+        with result.session() as session:
+            have = session({name: array for name, array in given.items() if name in arguments})
+        np.testing.assert_allclose(have["output"], script(*tensors).numpy(), rtol=1e-6)
+
+
+def test_a_scalar_of_another_kind_is_told(tmp_path: Path, out: Path) -> None:
+    torch.jit.script(Looping()).save(tmp_path / "looping.pt")
     with pytest.raises(CompileError) as caught:
-        compiled(tmp_path / "optional.pt", ["x:float32[2]", "bias:float32[2]"], out=out)
+        compiled(tmp_path / "looping.pt", ["x:float32[2]", "rounds=2", "twice=often"], out=out)
     assert caught.value.code == "capture-failed"
-    assert "no tensor" in caught.value.message
+    assert "'twice'" in str(caught.value.why)
 
 
 # -- weights and factories --------------------------------------------------------------------------------------
