@@ -33,10 +33,14 @@ class FoldConstants(Declining, ir.passes.InPlacePass):
         self._unmeasured: dict[
             tuple[ir.Graph, str], float
         ] = {}  # results whose size nobody knew before, with what they freed
+        # The folder writes into shapes, and puts values of its own in the place of outputs.
+        outputs = [(value.type, None if value.shape is None else value.shape.copy()) for value in model.graph.outputs]
         with quiet():
             result = fold_constants(
                 model, input_size_limit=LARGE_INPUT, output_size_limit=NODE_GROWTH, should_fold=self._may_fold
             )
+        for value, (kind, shape) in zip(model.graph.outputs, outputs, strict=True):
+            value.type, value.shape = kind, shape
         _forget_removed_users(model)
         self._measure()
         model.meta[_GROWN] = TOTAL_GROWTH - self._left

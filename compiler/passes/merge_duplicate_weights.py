@@ -39,7 +39,9 @@ def _mergeable(graph: ir.Graph) -> Iterator[ir.Value]:
     for value in graph.initializers.values():
         tensor = value.const_value
         interface = value.is_graph_input() or value.is_graph_output()
-        if tensor is not None and tensor.dtype != ir.DataType.STRING and not interface:
+        # What is transposed when it is needed would be transposed here; those were compared before they were.
+        lazy = isinstance(tensor, ir.LazyTensor)
+        if tensor is not None and tensor.dtype != ir.DataType.STRING and not interface and not lazy:
             yield value
 
 

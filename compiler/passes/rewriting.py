@@ -153,8 +153,7 @@ class Edit:
     def remove(self, node: ir.Node) -> None:
         """A node whose results nobody uses, and what nobody needs then."""
         dropped = [value for value in node.inputs if value is not None]
-        for graph in subgraphs_of(node):
-            dropped += [value for inner in graph.all_nodes() for value in inner.inputs if value is not None]
+        dropped += detach(node)
         assert node.graph is not None
         node.graph.remove(node, safe=True)
         self.modified = True
@@ -170,9 +169,8 @@ class Edit:
             if producer is None:
                 self._drop_initializer(value)
             elif producer.graph is not None and not any(map(wanted, producer.outputs)):
-                if any(subgraphs_of(producer)):
-                    continue  # left to the removal of dead code
                 pending.extend(value for value in producer.inputs if value is not None)
+                pending.extend(detach(producer))
                 producer.graph.remove(producer, safe=True)
 
     def _drop_initializer(self, value: ir.Value) -> None:
@@ -190,6 +188,17 @@ class Edit:
             candidate = f"{name}_{count}"
         self._names.add(candidate)
         return candidate
+
+
+def detach(node: ir.Node) -> list[ir.Value]:
+    """Take what is inside of a node off the values that it uses, before the node goes; which values those are."""
+    used: list[ir.Value] = []
+    for graph in subgraphs_of(node):
+        for inner in graph.all_nodes():
+            used += [value for value in inner.inputs if value is not None]
+            for index in range(len(inner.inputs)):
+                inner.replace_input_with(index, None)
+    return used
 
 
 def _names(model: ir.Model) -> Iterator[str]:
