@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import inspect
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree
 
@@ -38,6 +40,28 @@ class Call:
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(leaf for leaf in self.leaves if isinstance(leaf, str))
+
+
+def spelled_out(module: torch.nn.Module, names: Iterable[str]) -> torch.nn.Module:
+    """A module whose forward has parameters of these names for `**more`, in which torch.export knows no dims."""
+    parameters = inspect.signature(module.forward).parameters
+    unnamed = [name for name in names if name not in parameters]
+    if not unnamed:
+        return module
+
+    class SpelledOut(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = module
+
+        def forward(self, *args: Any, **kwargs: Any) -> Any:
+            return self.inner(*args, **kwargs)
+
+    own = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
+    kept = [parameter for parameter in parameters.values() if parameter.kind is not parameter.VAR_KEYWORD]
+    added = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in unnamed]
+    SpelledOut.forward.__signature__ = inspect.Signature([own, *kept, *added])  # type: ignore[attr-defined]
+    return SpelledOut().eval()
 
 
 def call_of(exported: ExportedProgram) -> Call:

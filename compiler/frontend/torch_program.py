@@ -17,7 +17,7 @@ from compiler.contracts import Array, Arrays, Dim, Source, TensorSpec
 from compiler.errors import CompileError, UsageError, did_you_mean
 from compiler.frontend import graph_ranges, onnx_export
 from compiler.frontend.arrays import to_numpy, to_torch
-from compiler.frontend.call import Call, Constant, call_of
+from compiler.frontend.call import Call, Constant, call_of, spelled_out
 from compiler.frontend.exported_facts import exported_specs, output_names, refuse_training, within
 from compiler.frontend.naming import nest, tensor_outputs
 from compiler.frontend.oracle import float64_oracle
@@ -192,8 +192,9 @@ class TorchProgram:
     ) -> ExportedProgram:
         shapes = _dynamic_shapes(specs)
         args, kwargs = call.bind(tensors)
+        module = spelled_out(module, kwargs)
         dynamic_args, dynamic_kwargs = call.bind(shapes, constant=lambda _: None)
-        # Under forward's own names, `*rest` as one tuple and `**more` as one dict, as torch.export wants it.
+        # Under forward's own names, and `*rest` as one tuple, as torch.export wants it.
         named = inspect.signature(module.forward).bind_partial(*dynamic_args, **dynamic_kwargs).arguments
         dynamic_shapes = dict(named) if any(shapes.values()) else None
         failure = user_code("capture-failed", "torch.export cannot capture this model", hint=_EXPORT_HINT)

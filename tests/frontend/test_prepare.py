@@ -156,15 +156,20 @@ def test_arguments_of_any_number() -> None:
     assert [spec.name for spec in found.specs] == [value.name for value in net.capture(24).graph.inputs]
 
 
-def test_arguments_of_any_name() -> None:
+@pytest.mark.parametrize(("dims", "shown"), [("3", "3"), ("n=1..5,3", "n,3")])
+def test_arguments_of_any_name(dims: str, shown: str) -> None:
     class More(nn.Module):
         def forward(self, x: torch.Tensor, **more: torch.Tensor) -> torch.Tensor:
             return x - more["extra"] * more["other"]
 
     net = program(More())
-    trace(net, ["x:float32[3]", "extra:float32[3]", "other:float32[3]"], None, seed=0, effort="quick")
+    trace(net, [f"x:float32[{dims}]", f"extra:float32[{dims}]", "other:float32[3]"], None, seed=0, effort="quick")
     ones = np.ones(3, np.float32)
-    assert net.run({"x": 9 * ones, "extra": 2 * ones, "other": 3 * ones}, precise=False)["output"].tolist() == [3] * 3
+    assert [str(value.shape) for value in net.capture(24).graph.inputs] == [f"[{shown}]", f"[{shown}]", "[3]"]
+    inputs = {"x": 9 * ones, "extra": 2 * ones, "other": 3 * ones}
+    if "," in dims:
+        inputs |= {name: inputs[name][None] for name in ("x", "extra")}
+    assert net.run(inputs, precise=False)["output"].reshape(-1).tolist() == [3] * 3
 
 
 # -- the reference ----------------------------------------------------------------------------------------------
