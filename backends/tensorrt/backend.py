@@ -37,7 +37,9 @@ class TensorRt:
         return settings.HELP
 
     def passes(self) -> Sequence[Any]:
-        return ()
+        from backends.tensorrt.passes.scatter_reductions import ScatterReductions
+
+        return (ScatterReductions(),)
 
     def build(self, graph: Path, signature: Signature, options: Mapping[str, Any], out: Path) -> Artifact:
         from backends.tensorrt import engine
