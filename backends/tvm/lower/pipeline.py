@@ -1,4 +1,7 @@
-"""From high-level Relax to scheduled TIR, ready for `tvm.compile(..., relax_pipeline=None)`."""
+"""From high-level Relax to scheduled TIR, and from there to what the virtual machine runs.
+
+Between the two halves constants may be lifted out of the module; `tvm.compile(..., relax_pipeline=None)` follows.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +20,28 @@ def lower(mod: tvm.IRModule, machine: Machine, explain: Explain | None = None) -
     with of(machine):
         mod = _prepare(mod)
         mod = _to_kernels(mod, Lowering(machine, explain))
-        mod = schedule_all(mod, machine, explain)
-        return _without_aliases(_to_virtual_machine(mod))
+        return schedule_all(mod, machine, explain)
+
+
+def finish(mod: tvm.IRModule, machine: Machine) -> tvm.IRModule:
+    passes = relax.transform
+    with of(machine):
+        finished = tvm.transform.Sequential(
+            [
+                passes.RewriteDataflowReshape(),
+                passes.ToNonDataflow(),
+                passes.RemovePurityChecking(),
+                passes.CallTIRRewrite(),
+                passes.StaticPlanBlockMemory(),
+                passes.LowerAllocTensor(),
+                passes.KillAfterLastUse(),
+                passes.LowerRuntimeBuiltin(),
+                passes.ComputePrimValue(),
+                passes.VMShapeLower(),
+                passes.AttachGlobalSymbol(),
+            ]
+        )(mod)
+    return _without_aliases(finished)
 
 
 def _without_aliases(mod: tvm.IRModule) -> tvm.IRModule:
@@ -47,24 +70,5 @@ def _to_kernels(mod: tvm.IRModule, at: Lowering) -> tvm.IRModule:
             passes.FuseOps(),
             passes.FuseTIR(),
             passes.DeadCodeElimination(),
-        ]
-    )(mod)
-
-
-def _to_virtual_machine(mod: tvm.IRModule) -> tvm.IRModule:
-    passes = relax.transform
-    return tvm.transform.Sequential(
-        [
-            passes.RewriteDataflowReshape(),
-            passes.ToNonDataflow(),
-            passes.RemovePurityChecking(),
-            passes.CallTIRRewrite(),
-            passes.StaticPlanBlockMemory(),
-            passes.LowerAllocTensor(),
-            passes.KillAfterLastUse(),
-            passes.LowerRuntimeBuiltin(),
-            passes.ComputePrimValue(),
-            passes.VMShapeLower(),
-            passes.AttachGlobalSymbol(),
         ]
     )(mod)

@@ -147,16 +147,21 @@ def _spread(schedule: Any, block: Any, lanes: int) -> None:
     spatial = [loop for loop, axis in zip(loops, axes, strict=True) if axis.iter_type == 0]
     reduced = [loop for loop, axis in zip(loops, axes, strict=True) if axis.iter_type == 2]
     if not spatial:
+        if reduced:
+            schedule.decompose_reduction(block, reduced[0])
         return
+    if reduced:
+        schedule.reorder(*spatial, *reduced)
+        # The start value is written by a loop of its own: within the reduction it would never be if there is nothing
+        # to reduce.
+        schedule.decompose_reduction(block, reduced[0])
     work = 1
     for loop in loops:
         extent = schedule.get(loop).extent
         work *= int(extent) if isinstance(extent, tirx.IntImm) else _UNKNOWN
     if work < _WORTH_PARALLEL:
         return
-    if reduced:
-        schedule.reorder(*spatial, *reduced)
-    elif len(spatial) > 1:
+    if not reduced and len(spatial) > 1:
         last = schedule.get(spatial[-1]).extent
         if isinstance(last, tirx.IntImm) and int(last) % lanes == 0:
             _, inner = schedule.split(spatial[-1], [None, lanes])
