@@ -23,6 +23,7 @@ class Tvm:
 
         try:
             found = version("apache-tvm")
+            runtime.folder()
             runtime.ffi()
         except (ImportError, OSError, PackageNotFoundError) as error:
             return Unavailable(f"tvm cannot be imported: {error}", _REMEDY)

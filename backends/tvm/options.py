@@ -10,8 +10,11 @@ from compiler.errors import UsageError, did_you_mean
 HELP: dict[str, str] = {
     "threads": "threads within a kernel (default: one per core)",
     "mcpu": "the CPU that code is made for, as LLVM calls it: haswell, znver4, ... (default: this one)",
+    "kernels": "fast (default), or plain: TVM's own, slow ones, to tell a kernel's fault from the model's",
     "bind": "pin idle-spinning threads to cores: true or false (default), which is better beside other work",
 }
+
+KERNELS = ("fast", "plain")
 
 
 def check(options: Mapping[str, Any]) -> None:
@@ -22,6 +25,8 @@ def check(options: Mapping[str, Any]) -> None:
                 f"tvm has no option '{name}'",
                 hint=did_you_mean(name, HELP) or f"one of {', '.join(HELP)}",
             )
+    if str(options.get("kernels", "fast")) not in KERNELS:
+        raise UsageError("bad-option", f"kernels cannot be '{options['kernels']}'", hint=f"one of {', '.join(KERNELS)}")
     threads(options)
     binds(options)
 

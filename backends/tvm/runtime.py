@@ -26,11 +26,12 @@ def ffi() -> Any:
     with _no_torch():
         import tvm_ffi
     for name in _LIBRARIES:
-        ctypes.CDLL(str(_folder() / "lib" / name), ctypes.RTLD_GLOBAL)
+        ctypes.CDLL(str(folder() / "lib" / name), ctypes.RTLD_GLOBAL)
     return tvm_ffi
 
 
-def _folder() -> Path:
+def folder() -> Path:
+    """Where TVM is installed."""
     found = importlib.util.find_spec("tvm")
     if found is None or not found.submodule_search_locations:
         raise ImportError("apache-tvm is not installed")

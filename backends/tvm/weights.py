@@ -57,6 +57,8 @@ def lift(module: tvm.IRModule, entries: Sequence[str]) -> tuple[tvm.IRModule, li
         replace = Replace()
         function = module[name]
         replaced.append((name, function, replace.visit_expr(function.body), replace.fetched))
+    if not pool.arrays:
+        return module, []
     for name, function, body, fetched in replaced:
         bundle = relax.Var("weights", relax.TupleType(pool.types))
         bindings = [relax.VarBinding(var, relax.TupleGetItem(bundle, place)) for place, var in fetched.items()]

@@ -33,7 +33,7 @@ class Emitted:
 
 
 @dataclass
-class _Entry:
+class Entry:
     """What stands for a value: a tensor, or elements that are known while compiling, or both."""
 
     tensor: relax.Expr | None = None
@@ -48,13 +48,13 @@ class Emitter:
         self.opset = opset
         self.bb = relax.BlockBuilder()
         self.analyzer = sym.Analyzer()
-        self._entries: dict[ir.Value, _Entry] = {}
+        self._entries: dict[ir.Value, Entry] = {}
         self._constants: dict[ir.Value, Array] = {}
 
     # -- values -------------------------------------------------------------------------------------------------
 
     def bind(self, value: ir.Value, tensor: relax.Expr | None = None, known: Known | None = None) -> None:
-        self._entries[value] = _Entry(tensor, known)
+        self._entries[value] = Entry(tensor, known)
 
     def tensor(self, value: ir.Value) -> relax.Expr:
         entry = self._entry(value)
@@ -89,13 +89,13 @@ class Emitter:
             return None
         return [settled(extent, self.analyzer) for extent in tensor.ty.shape.values]
 
-    def _entry(self, value: ir.Value) -> _Entry:
+    def _entry(self, value: ir.Value) -> Entry:
         if value not in self._entries:
             # Only initializers are met before anybody bound them.
-            self._entries[value] = _Entry()
+            self._entries[value] = Entry()
         return self._entries[value]
 
-    def _materialised(self, value: ir.Value, entry: _Entry) -> relax.Expr:
+    def _materialised(self, value: ir.Value, entry: Entry) -> relax.Expr:
         constant = self.constant(value)
         if constant is not None:
             return relax.const(np.require(constant, requirements="C"), dtype_of(value))
@@ -119,6 +119,63 @@ class Emitter:
         tensor = self.bb.emit(self.bb.call_te(compute, *flat, primfunc_name_hint="extents"))
         shape = relax.ShapeExpr([tirx.IntImm("int64", size) for size in elements.shape])
         return tensor if elements.ndim == 1 else self.bb.emit(relax.op.reshape(tensor, shape))
+
+    # -- graphs within the graph --------------------------------------------------------------------------------
+
+    def entry(self, value: ir.Value) -> Entry:
+        """What stands for a value, constants included."""
+        self.known(value)
+        constant = self.constant(value)
+        if constant is not None and self._entry(value).tensor is None:
+            return Entry(relax.const(np.require(constant, requirements="C"), dtype_of(value)), self.known(value))
+        return self._entry(value)
+
+    def tensor_of(self, entry: Entry) -> relax.Expr:
+        assert entry.tensor is not None
+        return entry.tensor
+
+    def constant_of(self, entry: Entry) -> Array | None:
+        if isinstance(entry.tensor, tvm_ir.GenericConst):
+            value: Array = entry.tensor.value.numpy()
+            return value
+        return None
+
+    def inline(self, graph: ir.Graph, inputs: Sequence[Any]) -> list[relax.Expr]:
+        return [self.tensor_of(entry) for entry in self.inline_entries(graph, inputs)]
+
+    def inline_entries(self, graph: ir.Graph, inputs: Sequence[Any]) -> list[Entry]:
+        """Emit a subgraph here. An input is an entry, a tensor, or a Python number."""
+        for value, given in zip(graph.inputs, inputs, strict=True):
+            self._entries[value] = self._as_entry(given, value)
+        for node in graph:
+            for output in node.outputs:
+                self._entries.pop(output, None)
+                self._constants.pop(output, None)
+        self.run(list(graph))
+        made = []
+        for value in graph.outputs:
+            self.tensor(value)
+            made.append(self.entry(value))
+        return made
+
+    def _as_entry(self, given: Any, value: ir.Value) -> Entry:
+        if isinstance(given, Entry):
+            return Entry(given.tensor, given.known)
+        if isinstance(given, bool | int):
+            return Entry(relax.const(np.asarray(given, _numpy_dtype(value)), dtype_of(value)), shapes.known(given))
+        return Entry(given)
+
+    def branch(self, graph: ir.Graph) -> relax.SeqExpr:
+        """A subgraph as an expression of its own. What it makes, also of outer values, is not seen outside of it."""
+        outer = self._entries
+        self._entries = {value: Entry(entry.tensor, entry.known) for value, entry in outer.items()}
+        self.bb.begin_scope(None)
+        self.bb._begin_binding_block()
+        results = self.bb.emit(relax.Tuple(self.inline(graph, [])))
+        block = self.bb._end_block()
+        self.bb.end_scope()
+        self._entries = outer
+        return relax.SeqExpr([block], results)
 
     # -- nodes --------------------------------------------------------------------------------------------------
 

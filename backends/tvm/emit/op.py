@@ -150,8 +150,11 @@ class Op:
 
         return same(self.settled(one), self.settled(other), self.analyzer)
 
+    def refusal(self, why: str) -> CompileError:
+        return unsupported(self.node, why)
+
     def refuse(self, why: str) -> NoReturn:
-        raise unsupported(self.node, why)
+        raise self.refusal(why)
 
 
 Emit = Callable[[Op], Result]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from backends.tvm.emit import (
     attention,
+    control,
     convolution,
     elementwise,
     indexing,
@@ -11,12 +12,14 @@ from backends.tvm.emit import (
     normalization,
     pooling,
     reductions,
+    resize,
     shaping,
 )
 from backends.tvm.emit.op import Emit
 
 _FAMILIES = (
     attention.EMIT,
+    control.EMIT,
     convolution.EMIT,
     elementwise.EMIT,
     indexing.EMIT,
@@ -24,6 +27,7 @@ _FAMILIES = (
     normalization.EMIT,
     pooling.EMIT,
     reductions.EMIT,
+    resize.EMIT,
     shaping.EMIT,
 )
 
