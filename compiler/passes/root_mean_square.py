@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
 import onnx_ir as ir
 
 from compiler.passes.fusion import FLOATS, UnfitError, hold, is_number, operands, other, scalar, user_of
-from compiler.passes.rewriting import dims, ints, made_by, rank
+from compiler.passes.rewriting import Edit, dims, ints, made_by, rank
+
+_NARROW = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
 
 
 @dataclass(frozen=True)
@@ -19,12 +22,42 @@ class Normalized:
     epsilon: float
     value: ir.Value
     nodes: tuple[ir.Node, ...]
+    sizes: tuple[int | str | None, ...]  # of those axes
+    stash_type: int  # what the operators compute in: at least float32, and no less than the graph
 
     @property
-    def stash_type(self) -> int:
-        """What the operators compute in: at least float32, and no less than the graph."""
-        wide = ir.DataType.DOUBLE if self.x.dtype == ir.DataType.DOUBLE else ir.DataType.FLOAT
-        return wide.value
+    def attributes(self) -> dict[str, int | float]:
+        return {"axis": self.axis, "epsilon": self.epsilon, "stash_type": self.stash_type}
+
+    def within_casts(self) -> Normalized:
+        """With the Casts to float32 and back, if it stands between them."""
+        widened, narrowed = made_by(self.x, "Cast"), user_of(self.value, "Cast")
+        x = widened.inputs[0] if widened is not None else None
+        if x is None or narrowed is None or self.x.dtype != ir.DataType.FLOAT or x.dtype not in _NARROW:
+            return self
+        if narrowed.outputs[0].dtype != x.dtype:
+            return self
+        return replace(self, x=x, value=narrowed.outputs[0], nodes=(*self.nodes, narrowed))
+
+    def per_element(self, value: ir.Value, operator: str) -> tuple[ir.Node, ir.Value] | None:
+        """The product or sum of a value with one parameter for each normalised element, and that parameter."""
+        node = user_of(value, operator)
+        for one, parameter in operands(node):
+            if node is not None and one is value and self.sizes == dims(parameter) and self._are_known():
+                return node, parameter
+        return None
+
+    def ones(self, edit: Edit) -> ir.Value:
+        """A scale that changes nothing."""
+        assert self.x.dtype is not None
+        shape = [size for size in self.sizes if isinstance(size, int)]
+        return edit.constant(np.ones(shape, self.x.dtype.numpy()), self.value)
+
+    def hold_ones(self) -> None:
+        hold(self._are_known(), "it has no scale, and how large one would be is unknown")
+
+    def _are_known(self) -> bool:
+        return all(isinstance(size, int) for size in self.sizes)
 
 
 def normalized(mean: ir.Node) -> Normalized | None:
@@ -44,7 +77,9 @@ def normalized(mean: ir.Node) -> Normalized | None:
     if axis is None:
         raise UnfitError("its mean is not known to be over the last axes")
     nodes = (square, mean, shifted, root, *divided)
-    return Normalized(x, axis, epsilon, divided[-1].outputs[0], nodes)
+    sizes = (dims(x) or (None,) * -axis)[axis:]
+    wide = ir.DataType.DOUBLE if x.dtype == ir.DataType.DOUBLE else ir.DataType.FLOAT
+    return Normalized(x, axis, epsilon, divided[-1].outputs[0], nodes, sizes, wide.value)
 
 
 def _squares(node: ir.Node) -> bool:
@@ -77,19 +112,3 @@ def last_axes(mean: ir.Node, x: ir.Value) -> int | None:
         return None
     negative = sorted(axis - dims_of_x if dims_of_x is not None and axis >= 0 else axis for axis in given)
     return negative[0] if negative == list(range(-len(given), 0)) else None
-
-
-def per_element(found: Normalized, value: ir.Value, operator: str) -> tuple[ir.Node, ir.Value] | None:
-    """The product or sum of a value with one parameter for each normalised element, and that parameter."""
-    node = user_of(value, operator)
-    for one, parameter in operands(node):
-        if node is not None and one is value and _fits(found, parameter):
-            return node, parameter
-    return None
-
-
-def _fits(found: Normalized, parameter: ir.Value) -> bool:
-    have, want = dims(parameter), dims(found.x)
-    if have is None or want is None or len(have) != -found.axis:
-        return False
-    return have == want[found.axis :] and all(isinstance(size, int) for size in have)
