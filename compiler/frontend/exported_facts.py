@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -68,6 +69,26 @@ def output_names(exported: ExportedProgram) -> list[str]:
     assert tree is not None
     names = {index: name for name, index in output_leaves(pytree.tree_unflatten(list(range(len(nodes))), tree))}
     return [names[index] for index, node in enumerate(nodes) if isinstance(node, str)]
+
+
+def refuse_complex_outputs(outputs: Mapping[str, Any]) -> None:
+    """The exporter would return them as pairs of floats, without a word."""
+    for name, tensor in outputs.items():
+        if tensor.dtype.is_complex:
+            raise CompileError(
+                "complex-numbers",
+                f"the output '{name}' is {torch_dtype_name(tensor.dtype)}",
+                why="no target returns complex tensors; inside of the model they are fine",
+                hint="return torch.view_as_real(y), or y.real and y.imag",
+            )
+
+
+def exported_outputs(exported: ExportedProgram) -> dict[str, Any]:
+    """The fake tensors that the program returns."""
+    (returned,) = exported.graph.output_node().args
+    nodes = {node.name: node.meta["val"] for node in returned if isinstance(node, torch.fx.Node)}
+    tensors = [nodes[node] for node in exported.graph_signature.user_outputs if isinstance(node, str)]
+    return dict(zip(output_names(exported), tensors, strict=True))
 
 
 def refuse_training(exported: ExportedProgram) -> None:

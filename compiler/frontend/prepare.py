@@ -18,6 +18,7 @@ def trace(program: Program, texts: Sequence[str], data: Arrays | None, *, seed: 
     """Settle the input specs, trace the program with them, and plan the reference cases."""
     given = parse(texts)
     specs = settle(program, given, data)
+    _refuse_complex(specs)
     notes: tuple[str, ...] = ()
     if specs or given.constants:
         program.trace(specs, example_inputs(specs), given.constants)
@@ -30,6 +31,20 @@ def trace(program: Program, texts: Sequence[str], data: Arrays | None, *, seed: 
     elif _fits(program.examples(), specs):
         cases["the file's own inputs"] = program.examples()
     return ReferencePlan(specs, program.ranges(), cases, seed, effort, notes)
+
+
+def _refuse_complex(specs: Sequence[TensorSpec]) -> None:
+    for spec in specs:
+        if spec.dtype.startswith("complex"):
+            real = "float64" if spec.dtype == "complex128" else "float32"
+            dims = ",".join(map(str, (*spec.dims, 2)))
+            raise CompileError(
+                "complex-numbers",
+                f"the input '{spec}' is complex",
+                why="no target takes complex tensors; inside of the model they are fine",
+                hint=f"give forward real and imaginary parts and begin with {spec.name} = "
+                f"torch.view_as_complex({spec.name}): --input '{spec.name}:{real}[{dims}]'",
+            )
 
 
 def _trace_suggested(program: Program) -> tuple[tuple[TensorSpec, ...], tuple[str, ...]]:

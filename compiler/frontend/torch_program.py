@@ -18,7 +18,14 @@ from compiler.errors import CompileError, UsageError, did_you_mean
 from compiler.frontend import graph_ranges, onnx_export
 from compiler.frontend.arrays import to_numpy, to_torch
 from compiler.frontend.call import Call, Constant, call_of, spelled_out
-from compiler.frontend.exported_facts import exported_specs, output_names, refuse_training, within
+from compiler.frontend.exported_facts import (
+    exported_outputs,
+    exported_specs,
+    output_names,
+    refuse_complex_outputs,
+    refuse_training,
+    within,
+)
 from compiler.frontend.naming import nest, tensor_outputs
 from compiler.frontend.oracle import float64_oracle
 from compiler.frontend.program import InputRange, Parameter
@@ -117,8 +124,10 @@ class TorchProgram:
             self._source = replace(self._source, route="torch.export")
         if self._exported is not None:
             refuse_training(self._exported)
+            refuse_complex_outputs(exported_outputs(self._exported))
 
     def _hold_to_declared(self, specs: tuple[TensorSpec, ...], constants: Mapping[str, Any]) -> None:
+        assert self._given is not None
         if constants:
             raise UsageError(
                 "fixed-program",
@@ -136,6 +145,7 @@ class TorchProgram:
                         hint="leave --input away to use the program's own ranges, or export it again",
                     )
         self._source = replace(self._source, route="ExportedProgram")
+        refuse_complex_outputs(exported_outputs(self._given))
 
     def _arrange(self, names: list[str], constants: Mapping[str, Any]) -> Call:
         tree = nest([*names, *constants])
@@ -266,14 +276,15 @@ class TorchProgram:
             module, call = with_constants(self._module, self._call)
             args, _ = call.bind(tensors)
             with torch.no_grad():
-                outputs = list(tensor_outputs(module(*args), call.names))
-            model = onnx_export.from_script(module, args, call.names, outputs, self._traced)
+                outputs = tensor_outputs(module(*args), call.names)
+            refuse_complex_outputs(outputs)
+            model = onnx_export.from_script(module, args, call.names, list(outputs), self._traced)
         else:
-            outputs = output_names(self._exported)
+            names = output_names(self._exported)
             # A clone, because the exporter leaves uses behind by nodes that it has dropped.
             model = onnx_export.from_exported(self._exported, opset, retry=self._with_eager_attention).clone()
             onnx_export.name_inputs(model, self._call.names)
-            onnx_export.name_outputs(model, outputs)
+            onnx_export.name_outputs(model, names)
         onnx_export.name_dims(model, self._traced)
         return model
 

@@ -509,6 +509,38 @@ def test_bfloat16_that_the_runtime_does_not_take_is_told(out: Path) -> None:
     assert "bfloat16" in str(caught.value.why)
 
 
+class Spectrum(nn.Module):
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        spectrum = torch.fft.rfft(x)
+        return spectrum.abs(), spectrum
+
+
+@pytest.mark.parametrize("kind", ["module", "exported", "script"])
+def test_complex_outputs_are_told_before_anything_is_built(tmp_path: Path, out: Path, kind: str) -> None:
+    model: Any = Spectrum()
+    if kind == "exported":
+        model = export(model, (torch.ones(2, 8),))
+    elif kind == "script":
+        torch.jit.trace(model, torch.ones(2, 8)).save(tmp_path / "spectrum.pt")
+        model = tmp_path / "spectrum.pt"
+    with pytest.raises(CompileError) as caught:
+        compiled(model, None if kind == "exported" else ["x:float32[2,8]"], out=out)
+    assert caught.value.code == "complex-numbers"
+    assert "'output_1' is complex64" in caught.value.message
+    assert "view_as_real" in str(caught.value.hint)
+
+
+def test_complex_inputs_are_told_with_what_to_do(out: Path) -> None:
+    class Real(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.real
+
+    with pytest.raises(CompileError) as caught:
+        compiled(Real(), ["x:complex64[n=1..4,8]"], out=out)
+    assert caught.value.code == "complex-numbers"
+    assert "--input 'x:float32[n=1..4,8,2]'" in str(caught.value.hint)
+
+
 def test_what_is_no_model_is_told(out: Path) -> None:
     with pytest.raises(UsageError, match="a dict is no model"):
         compiled({}, [SPEC], out=out)
