@@ -9,6 +9,8 @@ import tvm
 from tvm import relax, tirx
 
 from backends.tvm.explain import Explain
+from backends.tvm.lower.canonical.flatten_rows import flatten_rows
+from backends.tvm.lower.canonical.permutes import sink_permutes
 from backends.tvm.lower.kernels.call import Lowering
 from backends.tvm.lower.kernels.table import legalization
 from backends.tvm.lower.schedule.select import schedule_all
@@ -55,7 +57,10 @@ def _without_aliases(mod: tvm.IRModule) -> tvm.IRModule:
 
 def _prepare(mod: tvm.IRModule) -> tvm.IRModule:
     passes = relax.transform
-    return tvm.transform.Sequential([passes.DecomposeOpsForInference(), passes.FoldConstant()])(mod)
+    mod = tvm.transform.Sequential([passes.DecomposeOpsForInference(), passes.FoldConstant()])(mod)
+    mod = sink_permutes(mod)
+    mod = flatten_rows(mod)
+    return passes.EliminateCommonSubexpr()(mod)
 
 
 def _to_kernels(mod: tvm.IRModule, at: Lowering) -> tvm.IRModule:
@@ -66,6 +71,7 @@ def _to_kernels(mod: tvm.IRModule, at: Lowering) -> tvm.IRModule:
             relax.backend.DispatchSortScan(),
             # A reshape stays what it is: another view of the same memory.
             passes.LegalizeOps(legalization(at), skip_ops=["relax.reshape"]),
+            passes.EliminateCommonSubexpr(),
             passes.AnnotateTIROpPattern(),
             passes.FuseOps(),
             passes.FuseTIR(),

@@ -1,0 +1,26 @@
+"""Relax operators by what a change of layout means to them."""
+
+from __future__ import annotations
+
+# One result for each element of the first operand, without a look at the others.
+UNARY = frozenset(
+    f"relax.{name}"
+    for name in (
+        "abs", "acos", "acosh", "asin", "asinh", "astype", "atan", "atanh", "bitwise_not", "ceil", "clip", "cos", "cosh",
+        "erf", "exp", "floor", "isfinite", "isinf", "isnan", "log", "logical_not", "negative", "nn.gelu",
+        "nn.gelu_tanh", "nn.leakyrelu", "nn.relu", "nn.relu6", "nn.selu", "nn.silu", "nn.softplus", "round", "rsqrt",
+        "sigmoid", "sign", "sin", "sinh", "sqrt", "square", "tan", "tanh", "trunc",
+    )
+)  # fmt: skip
+
+# One result for each element of operands that are broadcast against each other.
+ELEMENTWISE = frozenset(
+    f"relax.{name}"
+    for name in (
+        "add", "bitwise_and", "bitwise_or", "divide", "equal", "floor_divide", "greater", "greater_equal", "less",
+        "less_equal", "logical_and", "logical_or", "maximum", "minimum", "mod", "multiply", "not_equal", "power",
+        "subtract", "where",
+    )
+)  # fmt: skip
+
+REDUCTIONS = frozenset(f"relax.{name}" for name in ("max", "mean", "min", "prod", "sum", "std", "variance"))
