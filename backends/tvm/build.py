@@ -21,16 +21,17 @@ def build(graph: Path, signature: Signature, options: Mapping[str, Any], out: Pa
 
     from backends.tvm.emit.emitter import MAIN, emit_model
     from backends.tvm.emit.table import table
-    from backends.tvm.lower.plain import finish, lower
+    from backends.tvm.lower import pipeline, plain
 
     settings.check_mcpu(options)
     explain = Explain()
     machine = target.machine(options)
     made = target.of(machine)
     emitted = emit_model(ir.load(graph), signature, table())
-    lowered = lower(emitted.module, machine, explain)
+    lowering = plain if options.get("kernels") == "plain" else pipeline
+    lowered = lowering.lower(emitted.module, machine, explain)
     bare, arrays = weights.lift(lowered, [MAIN])
-    executable = tvm.compile(finish(bare, machine), made, relax_pipeline=None)
+    executable = tvm.compile(lowering.finish(bare, machine), made, relax_pipeline=None)
     command = link.linker()
     if command is None:
         raise CompileError("no-linker", "there is neither a C compiler nor a linker", hint="install gcc or binutils")
