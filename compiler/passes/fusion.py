@@ -96,11 +96,11 @@ def other(node: ir.Node, value: ir.Value) -> ir.Value | None:
 
 
 def scalar(value: ir.Value | None) -> float | None:
-    """The number that a constant of one element holds."""
+    """The number that a constant of one element holds; with more axes than one, it might give its result more."""
     if value is None or not is_constant(value) or value.const_value is None or value.const_value.size != 1:
         return None
     array = value.const_value.numpy()
-    return None if array.dtype.kind in "OSUc" else float(array.reshape(-1)[0])
+    return None if array.dtype.kind in "OSUc" or array.ndim > 1 else float(array.reshape(-1)[0])
 
 
 def is_number(value: ir.Value | None, number: float) -> bool:
