@@ -304,6 +304,17 @@ class PassRecord:
     bytes_after: int
     seconds: float
     declined: tuple[str, ...] = ()
+    operators: Mapping[str, int] = field(default_factory=dict)  # how many more of each there are now, or fewer
+
+
+@dataclass(frozen=True)
+class PassPlan:
+    """What the user asked of the passes."""
+
+    choice: str = "default"  # --passes
+    dump: Path | None = None  # --dump-passes
+    paranoid: bool = False
+    expect: Mapping[str, int] = field(default_factory=dict)  # operator -> how many the optimized graph must hold
 
 
 class Progress(Protocol):

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from compiler.bundle import REPRO
 from compiler.contracts import (
     Array,
     Arrays,
     Artifact,
     Backend,
     Captured,
+    PassPlan,
     PassRecord,
     Progress,
     Ready,
@@ -34,8 +36,10 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
     from compiler.frontend.aside import Aside
+    from compiler.passes.pipeline import Watch
 
 HUB_OPSET = 24
+AS_USUAL = PassPlan()
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,12 @@ class Job:
     verify: bool = True
     keep_provenance: bool = True
     require_run: bool = False
+    passes: PassPlan = AS_USUAL
+
+    @property
+    def repro(self) -> Path:
+        """Where what led to a failure is kept."""
+        return self.place.with_name(self.place.name + REPRO)
 
 
 @dataclass(frozen=True)
@@ -80,12 +90,18 @@ class Front:
     """A model on its way to any number of targets: the optimized graph, and the reference under way beside it."""
 
     def __init__(
-        self, captured: Captured, plan: ReferencePlan, passes: list[PassRecord], answers: Aside[Reference] | None
+        self,
+        captured: Captured,
+        plan: ReferencePlan,
+        passes: list[PassRecord],
+        answers: Aside[Reference] | None,
+        watches: Sequence[Watch],
     ) -> None:
         self.signature = captured.signature
         self.source = captured.source
         self.plan = plan
         self.passes = passes
+        self.watches = watches
         self._captured: Captured | None = captured
         self._answers = answers
         self._reference: Reference | None = None
@@ -130,7 +146,22 @@ def _front(job: Job, progress: Progress, stack: ExitStack) -> Front:
     progress.stage("capture", program.source.route)
     captured = capture(program, plan)
     progress.stage("optimize", f"{len(captured.model.graph)} nodes")
-    return Front(captured, plan, optimize(captured), answers)
+    watches = _watches(job, plan)
+    records = optimize(captured, job.passes, watches=watches, repro=job.repro)
+    return Front(captured, plan, records, answers, watches)
+
+
+def _watches(job: Job, plan: ReferencePlan) -> tuple[Watch, ...]:
+    from compiler.passes.watches import CheckNumbers, DumpGraphs, two_sizes
+
+    watches: list[Watch] = []
+    if job.passes.dump is not None:
+        watches.append(DumpGraphs(job.passes.dump))
+    if job.passes.paranoid:
+        watches.append(
+            CheckNumbers({f"{sizes or 'its size'}": plan.inputs(sizes, 0) for sizes in two_sizes(plan.dims)})
+        )
+    return tuple(watches)
 
 
 def run(job: Job, backend: Backend, folder: Path, progress: Progress) -> Outcome:
@@ -144,7 +175,15 @@ def finish(job: Job, front: Front, backend: Backend, folder: Path, progress: Pro
     """What one target does with the model; `last` when no other target comes after it."""
     state = ready(job, backend)
     progress.stage("lower", f"for {job.target}")
-    records, graph, words = lower(front.take(last=last), backend, folder, keep_provenance=job.keep_provenance)
+    records, graph, words = lower(
+        front.take(last=last),
+        backend,
+        folder,
+        keep_provenance=job.keep_provenance,
+        asked=job.passes,
+        watches=front.watches,
+        repro=job.repro,
+    )
     facts = Facts(front.signature, front.source, front.plan, (*front.passes, *records))
     proof = None if state.runs else _prove_graph(front, graph, state, progress)
     progress.stage("build", state.version)
@@ -220,7 +259,6 @@ def producer_of(source: Source) -> str:
 def capture(program: Program, plan: ReferencePlan) -> Captured:
     """The graph as it enters the pipeline."""
     from compiler.ir.verify import signature_of, verify
-
     from compiler.passes.reshaping import MAY_BE_EMPTY
 
     model = program.capture(HUB_OPSET)
@@ -229,29 +267,40 @@ def capture(program: Program, plan: ReferencePlan) -> Captured:
     return Captured(model, signature_of(model, plan.dims), program.source)
 
 
-def optimize(captured: Captured) -> list[PassRecord]:
+def optimize(
+    captured: Captured, asked: PassPlan = AS_USUAL, *, watches: Sequence[Watch] = (), repro: Path | None = None
+) -> list[PassRecord]:
     """What is good for every target, in place."""
     from compiler.ir.random import refuse_random
-    from compiler.passes import pipeline
+    from compiler.passes import choice, expectations, pipeline
 
-    records = pipeline.run(captured.model)
+    steps = choice.parse(asked.choice).steps()
+    records = pipeline.run(captured.model, steps, watches=watches, repro=repro)
+    expectations.check(captured.model, asked.expect, records)
     refuse_random(captured.model)  # after the passes, so that a draw nobody uses does no harm
     return records
 
 
 def lower(
-    captured: Captured, backend: Backend, folder: Path, *, keep_provenance: bool
+    captured: Captured,
+    backend: Backend,
+    folder: Path,
+    *,
+    keep_provenance: bool,
+    asked: PassPlan = AS_USUAL,
+    watches: Sequence[Watch] = (),
+    repro: Path | None = None,
 ) -> tuple[list[PassRecord], Path, dict[str, str]]:
     """Legalisation and the target's own passes; the result is a file for the backend to build from, and words about
     where each of its nodes comes from."""
     from compiler.ir.store import save
-    from compiler.passes import pipeline
+    from compiler.passes import choice, pipeline
     from compiler.passes.legalize import Legalize
 
     model = captured.model
-    target = [("legalize", Legalize(backend.legality, backend.name))]
-    target += [(type(instance).__name__, instance) for instance in backend.passes()]
-    records = pipeline.run_passes(model, target)
+    target: list[pipeline.Named] = [("legalize", Legalize(backend.legality, backend.name))]
+    target += choice.chosen(backend.passes(), choice.parse(asked.choice))
+    records = pipeline.run_passes(model, target, watches=watches, repro=repro)
     work = folder / ".graph"
     work.mkdir()
     words = _words(model)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ import click
 
 from compiler.cli import console
 from compiler.cli.options import configured, for_target, limits, memory, speaking
-from compiler.contracts import Ready
+from compiler.contracts import PassPlan, Ready
 from compiler.errors import Exit, PlumblineError, UsageError, worst
 
 if TYPE_CHECKING:
@@ -29,6 +30,11 @@ if TYPE_CHECKING:
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="of the drawn inputs")
 @click.option("--no-verify", is_flag=True, help="build only; nothing is known about the numbers then")
 @click.option("--require-run", is_flag=True, help="fail where the target can be built but not run")
+@click.option("--passes", default="default", show_default=True, help="which passes run: default,-NAME,NAME or none")
+@click.option("--expect", multiple=True, metavar="OP=N", help="fail unless the optimized graph holds so many of it")
+@click.option("--explain", is_flag=True, help="what each pass changed and declined, and why")
+@click.option("--dump-passes", metavar="DIR", help="the graph as text after every pass that changed something")
+@click.option("--paranoid", is_flag=True, help="check the numbers after every pass, on plumbline's own evaluator")
 @click.option("--trust", is_flag=True, help="run code that comes with the model: pickles, auto_map")
 @click.option("--strip-provenance", is_flag=True, help="leave module paths and source lines out of the graph")
 @limits
@@ -86,7 +92,27 @@ def _job(options: dict[str, Any], target: str) -> Job:
         verify=not options["no_verify"],
         keep_provenance=not options["strip_provenance"],
         require_run=options["require_run"],
+        passes=_pass_plan(options, target),
     )
+
+
+def _pass_plan(options: dict[str, Any], target: str) -> PassPlan:
+    expected: dict[str, int] = {}
+    if options["passes"] != "default" or options["expect"]:  # what is not asked for need not be imported so early
+        import backends
+        from compiler.passes import choice, expectations
+
+        choice.check(options["passes"], map(choice.name_of, backends.get(target).passes()))
+        expected = expectations.parse(options["expect"])
+    dump = Path(options["dump_passes"]) if options["dump_passes"] else None
+    return PassPlan(options["passes"], dump, options["paranoid"], expected)
+
+
+def _explain(options: dict[str, Any], manifest: Mapping[str, Any]) -> None:
+    if options["explain"] and not options["as_json"]:
+        from compiler.report import explain
+
+        explain.show(manifest["passes"])
 
 
 def _compile_one(options: dict[str, Any], job: Job) -> int:
@@ -99,6 +125,7 @@ def _compile_one(options: dict[str, Any], job: Job) -> int:
     if options["as_json"]:
         console.show_json({"bundle": str(result.folder), **result.manifest})
     else:
+        _explain(options, result.manifest)
         terminal.show_result(result.folder, result.manifest, quiet=options["quiet"])
     return Exit.OK if result.passed else Exit.DIFFERS
 
@@ -121,6 +148,7 @@ def _compile_all(options: dict[str, Any], jobs: list[Job]) -> int:
             if not as_json:
                 console.show_error(result, as_json=False)
         else:
+            _explain(options, result.manifest)
             codes.append(Exit.OK if result.passed else Exit.DIFFERS)
             told.append({"target": job.target, "bundle": str(result.folder), **result.manifest})
             rows.append((job.target, (result.folder, result.manifest)))

@@ -20,6 +20,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "verify": ("compiler.cli.verify:verify", "run a finished bundle against its own recorded reference"),
     "inspect": ("compiler.cli.inspect:inspect", "what is in a model file or a bundle"),
     "run": ("compiler.cli.run:run", "run a bundle on data"),
+    "passes": ("compiler.cli.passes:passes", "the passes in order: what each does, and why it stands there"),
+    "diff": ("compiler.cli.diff:diff", "in what two graphs or bundles differ"),
     "targets": ("compiler.cli.targets:targets", "what this machine can build and run, and what to do about the rest"),
     "cache": ("compiler.cli.cache:cache", "what runtimes keep between builds, and how much room it takes"),
 }

@@ -36,7 +36,7 @@ class _Printer:
         yield f"{indent}graph {graph.name or ''}({inputs}) -> ({outputs})"
         for name in sorted(graph.initializers):
             tensor = graph.initializers[name].const_value
-            yield f"{indent}{_INDENT}init {name}: {'no value' if tensor is None else _tensor(tensor)}"
+            yield f"{indent}{_INDENT}init {name}: {'no value' if tensor is None else tensor_text(tensor)}"
         for node in graph:
             yield from self._node(node, indent + _INDENT)
 
@@ -108,7 +108,7 @@ def _dim(dim: int | ir.SymbolicDimProtocol) -> str:
     return "?" if dim.value is None else dim.value.replace(" ", "")
 
 
-def _tensor(tensor: ir.TensorProtocol) -> str:
+def tensor_text(tensor: ir.TensorProtocol) -> str:
     kind = f"{dtype_text(tensor.dtype)}[{','.join(_dim(dim) for dim in tensor.shape)}]"
     if tensor.size <= _INLINE_ELEMENTS:
         return f"{kind} {_elements(tensor)}"
@@ -142,9 +142,9 @@ def _attribute_value(attr: ir.Attr) -> str:
         case ir.AttributeType.INTS:
             return f"[{', '.join(str(value) for value in attr.as_ints())}]"
         case ir.AttributeType.TENSOR:
-            return _tensor(attr.as_tensor())
+            return tensor_text(attr.as_tensor())
         case ir.AttributeType.TENSORS:
-            return f"[{', '.join(_tensor(tensor) for tensor in attr.as_tensors())}]"
+            return f"[{', '.join(tensor_text(tensor) for tensor in attr.as_tensors())}]"
         case _:
             return repr(attr.value)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import time
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -172,13 +173,13 @@ class Runner:
             watch.before(name, self._model)
         try:
             record = _run_one(self._model, name, instance)
+            for watch in self._watches:
+                watch.after(record, self._model)
         except PlumblineError as error:
             if error.code.startswith("pass-"):
                 error.repro = error.repro or self._save_input()
             raise
         self._done.append((name, instance))
-        for watch in self._watches:
-            watch.after(record, self._model)
         return record
 
     def _save_input(self) -> str | None:
@@ -197,7 +198,7 @@ class Runner:
 
 def _run_one(model: ir.Model, name: str, instance: ir.passes.PassBase) -> PassRecord:
     before = signature_of(model)
-    nodes, size = _nodes(model), weight_bytes(model)
+    operators, size = _operators(model), weight_bytes(model)
     started = time.perf_counter()
     try:
         result = instance(model)
@@ -206,6 +207,11 @@ def _run_one(model: ir.Model, name: str, instance: ir.passes.PassBase) -> PassRe
         if isinstance(cause, PlumblineError):
             raise cause from error
         raise CompileError("pass-failed", f"the pass {name} failed", why=str(cause or error)) from error
+    except PlumblineError:
+        raise
+    except Exception as error:
+        why = f"{type(error).__name__}: {error}"
+        raise InternalError("pass-failed", f"the pass {name} failed", why=why) from error
     if result.model is not model:
         raise InternalError("pass-broke-promise", f"the pass {name} handed back another model")
     seconds = time.perf_counter() - started
@@ -213,8 +219,19 @@ def _run_one(model: ir.Model, name: str, instance: ir.passes.PassBase) -> PassRe
         _hold_structure(name, model)
     _hold_signature(name, before, signature_of(model))
     declined: tuple[str, ...] = getattr(instance, "take_declined", tuple)()
-    after, left = (_nodes(model), weight_bytes(model)) if result.modified else (nodes, size)
-    return PassRecord(name, bool(result.modified), nodes, after, size, left, round(seconds, 4), declined)
+    after, left = (_operators(model), weight_bytes(model)) if result.modified else (operators, size)
+    change = {kind: after[kind] - operators[kind] for kind in sorted({*operators, *after})}
+    return PassRecord(
+        name,
+        bool(result.modified),
+        operators.total(),
+        after.total(),
+        size,
+        left,
+        round(seconds, 4),
+        declined,
+        {kind: count for kind, count in change.items() if count},
+    )
 
 
 def _hold_structure(name: str, model: ir.Model) -> None:
@@ -238,5 +255,5 @@ def _pairs(before: Signature, after: Signature) -> list[tuple[Any, Any]]:
     return list(zip(old, new, strict=True))
 
 
-def _nodes(model: ir.Model) -> int:
-    return sum(1 for _ in ir.traversal.RecursiveGraphIterator(model.graph))
+def _operators(model: ir.Model) -> Counter[str]:
+    return Counter(node.op_type for node in ir.traversal.RecursiveGraphIterator(model.graph))

@@ -14,11 +14,11 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "passes"))
 
 import onnx_ir as ir
-from agreement import difference
 from random_graphs import random_graph
 
 from compiler.errors import PlumblineError
 from compiler.passes import pipeline
+from compiler.passes.agreement import Judge
 
 
 def failure(seed: int, changes: Counter[str]) -> str | None:
@@ -30,9 +30,8 @@ def failure(seed: int, changes: Counter[str]) -> str | None:
         changes.update({record.name for record in records if record.modified})
         if again := [record.name for record in pipeline.run(after) if record.modified]:
             return f"did not settle: {', '.join(again)}"
-        for point, inputs in enumerate(draws):
-            if found := difference(before, after, inputs):
-                return f"at point {point}, {found}"
+        if found := Judge(before, draws).difference(after):
+            return f"at point {found[0]}, {found[1]}"
     except (PlumblineError, AssertionError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
         return f"{type(error).__name__}: {error} {getattr(error, 'why', '') or ''} {getattr(error, 'where', '') or ''}"
     return None
