@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from backends import registry, replay
+from backends.worker import NO_MEMORY, out_of_memory
 from compiler.contracts import Array, Arrays, Artifact, Backend, Closing, Legality, Probe, Session, Signature
 from compiler.errors import CompileError, PlumblineError
 
@@ -131,6 +132,10 @@ class IsolatedBackend(Closing):
         said = self._said()
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         last = [line for line in said.splitlines() if line.strip()][-3:]
+        if self._memory_limit is not None and NO_MEMORY.search(" ".join(last)):
+            error = out_of_memory(" / ".join([how, *last]))
+            error.repro = self._leave(request, said)
+            return error
         return CompileError(
             "runtime-crashed",
             f"{self.name} crashed in {method}",

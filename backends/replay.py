@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from compiler import bundle as bundles
-from compiler.contracts import Arrays, Artifact, Signature
+from compiler.contracts import Array, Arrays, Artifact, Signature, dtype_name
 
 _README = """\
 {target} failed here while plumbline asked it to {step}.
@@ -56,7 +56,7 @@ def write(folder: Path, request: Request, log: str, memory_limit: int | None = N
             shutil.copy2(request.folder / name, folder / name)
         files = list(request.artifact.files)
     if request.inputs is not None:
-        arrays: dict[str, Any] = {name: np.asarray(array) for name, array in request.inputs.items()}
+        arrays: dict[str, Any] = {name: _plain(np.asarray(array)) for name, array in request.inputs.items()}
         np.savez(folder / "inputs.npz", **arrays)
     artifact = request.artifact
     bundles.write_json(
@@ -68,6 +68,7 @@ def write(folder: Path, request: Request, log: str, memory_limit: int | None = N
             "memory_limit": memory_limit,
             "signature": bundles.signature_to_json(request.signature),
             "files": files,
+            "dtypes": {name: dtype_name(array.dtype) for name, array in (request.inputs or {}).items()},
             "runtime": artifact.runtime if artifact else "",
             "facts": dict(artifact.facts) if artifact else {},
         },
@@ -76,6 +77,21 @@ def write(folder: Path, request: Request, log: str, memory_limit: int | None = N
     text = _README.format(target=request.target, step=request.step, folder=folder)
     (folder / "README.txt").write_text(text, encoding="utf-8")
     return folder
+
+
+def _plain(array: Array) -> Array:
+    """numpy's format does not know bfloat16; its bits travel as uint16."""
+    return array.view(np.uint16) if dtype_name(array.dtype) == "bfloat16" else array
+
+
+def _inputs(folder: Path, dtypes: Mapping[str, str]) -> dict[str, Array]:
+    with np.load(folder / "inputs.npz", allow_pickle=False) as file:
+        arrays = dict(file)
+    if "bfloat16" in dtypes.values():
+        import ml_dtypes
+
+        arrays |= {name: arrays[name].view(ml_dtypes.bfloat16) for name in dtypes if dtypes[name] == "bfloat16"}
+    return arrays
 
 
 def main(folder: Path) -> None:
@@ -99,8 +115,7 @@ def main(folder: Path) -> None:
         artifact = Artifact(data["target"], tuple(data["files"]), data["runtime"], signature, facts=data["facts"])
         with backend.open(artifact, folder, data["options"]) as session:
             if data["step"] == "run":
-                with np.load(folder / "inputs.npz", allow_pickle=False) as inputs:
-                    session(dict(inputs))
+                session(_inputs(folder, data["dtypes"]))
     sys.stdout.write(f"{data['target']}: {data['step']} went through this time\n")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import sys
 import traceback
@@ -69,13 +70,21 @@ def main(requests_fd: int, answers_fd: int, memory_limit: int | None) -> None:
     os._exit(0)
 
 
+# How runtimes, loaders of shared libraries and C++ itself say that an allocation failed.
+NO_MEMORY = re.compile(r"Cannot allocate memory|failed to map segment|bad_alloc|bad allocation|out of memory", re.I)
+
+
+def out_of_memory(why: str) -> CompileError:
+    hint = "--memory-limit SIZE gives it more, where there is more"
+    return CompileError("out-of-memory", "there is not enough memory", why=why or None, hint=hint)
+
+
 def _answer(method: Callable[..., Any], args: tuple[Any, ...]) -> tuple[str, Any]:
     try:
         return "ok", method(*args)
     except PlumblineError as error:
         return "error", error
-    except MemoryError as error:
-        hint = "--memory-limit SIZE gives it more, where there is more"
-        return "error", CompileError("out-of-memory", "there is not enough memory", why=str(error) or None, hint=hint)
     except Exception as error:  # noqa: BLE001 - a runtime may raise anything; it is told, with its trace, in the parent
+        if isinstance(error, MemoryError) or NO_MEMORY.search(str(error)):
+            return "error", out_of_memory(str(error))
         return "raised", (type(error).__name__, str(error), traceback.format_exc())

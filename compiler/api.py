@@ -238,7 +238,7 @@ def verify(
         with backend.open(artifact, bundle.folder, settings) as session:
             progress.stage("verify", f"{len(cases)} cases")
             answers = [case.thin(session(case.case.inputs)) for case in cases]
-    verdict = compare([case.case for case in cases], answers)
+    verdict = compare([case.case for case in cases], answers, stored.read_units(bundle.folder / bundles.REFERENCE))
     return replace(verdict, notes=(*reference["notes"], *verdict.notes))
 
 

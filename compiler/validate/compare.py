@@ -9,7 +9,7 @@ small multiple of that unit; one that computes in a lower precision, or somethin
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,7 +40,7 @@ Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class _Unit:
+class Unit:
     """What an error of one output is counted in."""
 
     rms: float
@@ -55,24 +55,32 @@ class _Unit:
         return np.asarray(element + ELEMENT_ULPS * self.epsilon * np.abs(oracle))
 
 
-def compare(cases: Sequence[Case], answers: Iterable[Arrays]) -> Verdict:
-    """Hold one answer per case against the reference."""
+def compare(cases: Sequence[Case], answers: Iterable[Arrays], measured: Mapping[str, Unit] | None = None) -> Verdict:
+    """Hold one answer per case against the reference; in units measured before, where the cases are a sample."""
     got = list(answers)
     names = list(cases[0].outputs) if cases else []
-    verdicts = [_judge_output(name, cases, got) for name in names]
+    known = units(cases) if measured is None else measured
+    verdicts = [_judge_output(name, cases, got, known.get(name)) for name in names]
     verdicts += [_failure(name, "", "the model has no such output") for name in sorted(_unexpected(names, got))]
     passed = all(verdict.passed for verdict in verdicts)
-    notes = tuple(note for name in names for note in _weakness(name, cases))
+    notes = tuple(note for name, unit in known.items() for note in _weakness(name, unit))
     return Verdict("passed" if passed else "failed", tuple(verdicts), len(cases), notes)
 
 
-def _weakness(name: str, cases: Sequence[Case]) -> list[str]:
+def units(cases: Sequence[Case]) -> dict[str, Unit]:
+    """What errors are counted in, for each output that is not held to be exact."""
+    found = {}
+    for name, array in (cases[0].outputs if cases else {}).items():
+        kind = dtype_name(array.dtype)
+        parts = _as_real(name, cases) if kind in _COMPLEX else cases
+        if (epsilon := _EPSILON.get(_COMPLEX.get(kind, kind))) is not None:
+            found[name] = _unit(name, parts, epsilon)
+    return found
+
+
+def _weakness(name: str, unit: Unit) -> list[str]:
     """A model that loses its own precision gives a wide unit, and a wide unit proves little: that must be said."""
-    epsilon = _EPSILON.get(dtype_name(cases[0].outputs[name].dtype))
-    if epsilon is None:
-        return []
-    unit = _unit(name, cases, epsilon)
-    limit = min(WEAK_ULPS * epsilon, WEAK_SHARE)
+    limit = min(WEAK_ULPS * unit.epsilon, WEAK_SHARE)
     if unit.rms <= limit * unit.scale:
         return []
     share = unit.rms / unit.scale if unit.scale else float("inf")
@@ -87,7 +95,7 @@ def _failure(name: str, case: str, why: str) -> OutputVerdict:
     return OutputVerdict(name, passed=False, used=float("inf"), error=float("inf"), budget=0.0, why=why, case=case)
 
 
-def _judge_output(name: str, cases: Sequence[Case], got: Sequence[Arrays]) -> OutputVerdict:
+def _judge_output(name: str, cases: Sequence[Case], got: Sequence[Arrays], unit: Unit | None) -> OutputVerdict:
     for case, arrays in zip(cases, got, strict=True):
         if name not in arrays:
             return _failure(name, case.name, "the output is missing")
@@ -99,10 +107,7 @@ def _judge_output(name: str, cases: Sequence[Case], got: Sequence[Arrays]) -> Ou
     kind = dtype_name(cases[0].outputs[name].dtype)
     if kind in _COMPLEX:
         cases, got = _as_real(name, cases), [{name: _real(arrays[name])} for arrays in got]
-        kind = _COMPLEX[kind]
-    if kind not in _EPSILON:
-        return _judge_exact(name, cases, got)
-    return _judge_floats(name, cases, got, _EPSILON[kind])
+    return _judge_exact(name, cases, got) if unit is None else _judge_floats(name, cases, got, unit)
 
 
 def _as_real(name: str, cases: Sequence[Case]) -> list[Case]:
@@ -128,8 +133,7 @@ def _judge_exact(name: str, cases: Sequence[Case], got: Sequence[Arrays]) -> Out
     return OutputVerdict(name, passed=True, used=0.0, error=0.0, budget=0.0, why="exact")
 
 
-def _judge_floats(name: str, cases: Sequence[Case], got: Sequence[Arrays], epsilon: float) -> OutputVerdict:
-    unit = _unit(name, cases, epsilon)
+def _judge_floats(name: str, cases: Sequence[Case], got: Sequence[Arrays], unit: Unit) -> OutputVerdict:
     worst: OutputVerdict | None = None
     squares, count = 0.0, 0
     for case, arrays in zip(cases, got, strict=True):
@@ -165,7 +169,7 @@ def _unlucky(count: int) -> float:
     return float(max(1.0, (count / tail) ** 0.5 / SLACK))
 
 
-def _unit(name: str, cases: Sequence[Case], epsilon: float) -> _Unit:
+def _unit(name: str, cases: Sequence[Case], epsilon: float) -> Unit:
     squares = scale = worst = 0.0
     count = 0
     for case in cases:
@@ -179,7 +183,7 @@ def _unit(name: str, cases: Sequence[Case], epsilon: float) -> _Unit:
     rms = (squares / max(count, 1)) ** 0.5
     ulps = UNIT_ULPS_FLOAT64 if epsilon == _EPSILON["float64"] else UNIT_ULPS
     size = (scale / max(count, 1)) ** 0.5
-    return _Unit(max(rms, ulps * epsilon * size), worst, epsilon, size, _unlucky(count))
+    return Unit(max(rms, ulps * epsilon * size), worst, epsilon, size, _unlucky(count))
 
 
 def _special_values(name: str, case: str, have: Floats, torch: Floats, oracle: Floats) -> OutputVerdict | None:
@@ -200,7 +204,7 @@ def _special_values(name: str, case: str, have: Floats, torch: Floats, oracle: F
 
 
 def _worst_element(
-    name: str, case: str, have: Floats, oracle: Floats, error: Floats, unit: _Unit
+    name: str, case: str, have: Floats, oracle: Floats, error: Floats, unit: Unit
 ) -> OutputVerdict | None:
     if error.size == 0:
         return None

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,13 @@ import numpy.typing as npt
 
 from compiler.contracts import Array, Arrays, Case, dtype_name
 from compiler.errors import CompileError
+from compiler.validate.compare import Unit, units
 
 LIMIT = 16 * 2**20  # bytes of arrays that a bundle keeps in full
 SAMPLE = 4096  # elements of an output that a thinned case keeps
 
 _INDEX = "cases.json"
+_UNITS = "units.json"
 
 Redraw = Callable[[Mapping[str, int], int], Arrays]
 
@@ -53,7 +55,20 @@ def write(cases: Sequence[Case], folder: Path) -> None:
         full = size <= left
         left -= size if full else 0
         index.append(_write_one(case, folder / f"case-{number}.npz", number, full=full))
-    (folder / _INDEX).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+    _write_json(folder / _INDEX, index)
+    _write_json(folder / _UNITS, {name: asdict(unit) for name, unit in units(cases).items()})
+
+
+def read_units(folder: Path) -> dict[str, Unit] | None:
+    """What all elements told, of which a thinned case keeps a few; None where no case is thinned."""
+    index = json.loads((folder / _INDEX).read_text(encoding="utf-8"))
+    if not any(entry["thinned"] for entry in index):
+        return None
+    return {name: Unit(**fields) for name, fields in json.loads((folder / _UNITS).read_text(encoding="utf-8")).items()}
+
+
+def _write_json(file: Path, data: Any) -> None:
+    file.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
 
 
 def _write_one(case: Case, file: Path, number: int, *, full: bool) -> dict[str, Any]:

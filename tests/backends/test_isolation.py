@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import ml_dtypes
 import numpy as np
 import onnx.parser
 import pytest
 
+from backends import replay as reproduction
+from backends import worker
 from backends.isolated import IsolatedBackend
 from compiler.contracts import Artifact, Signature, TensorSpec
 from compiler.errors import CompileError, UsageError
@@ -106,6 +110,35 @@ def test_too_much_memory(graph: Path, out: Path, at: str) -> None:
     assert error.code == "out-of-memory"
     assert "--memory-limit" in str(error.hint)
     assert "MemoryError" in replay(out.parent / "repro").stderr
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)),
+        ImportError("libruntime.so: failed to map segment from shared object"),
+        RuntimeError("std::bad_alloc"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_whatever_a_failed_allocation_is_called(error: Exception) -> None:
+    def fail() -> None:
+        raise error
+
+    kind, answer = worker._answer(fail, ())
+    assert kind == "error"
+    assert answer.code == "out-of-memory"
+    assert "--memory-limit" in answer.hint
+
+
+def test_bfloat16_inputs_come_back_as_such(tmp_path: Path) -> None:
+    x = np.array([1.5, -2.0]).astype(ml_dtypes.bfloat16)
+    request = reproduction.Request("onnxruntime", "run", {}, SPECS, inputs={"x": x, "mask": np.array([True])})
+    folder = reproduction.write(tmp_path / "repro", request, "")
+    again = reproduction._inputs(folder, json.loads((folder / "request.json").read_text())["dtypes"])
+    assert {name: array.dtype for name, array in again.items()} == {"x": x.dtype, "mask": np.dtype(bool)}
+    assert again["x"].tobytes() == x.tobytes()
 
 
 @pytest.mark.parametrize("at", STEPS)

@@ -14,6 +14,7 @@ from compiler.contracts import Arrays, Case
 from compiler.errors import CompileError
 from compiler.validate import stored
 from compiler.validate.compare import compare
+from compiler.validate.compare import units as compare_units
 
 ELEMENTS = 3 * stored.SAMPLE
 
@@ -85,6 +86,30 @@ def test_a_fault_in_a_large_case_is_still_found(tmp_path: Path, thinned: None) -
     (back,) = stored.read(tmp_path, inputs)
     wrong = {**case.outputs, "y": case.outputs["y"] * np.float32(1.001)}
     assert not compare([back.case], [back.thin(wrong)]).passed
+
+
+def test_what_a_sample_is_held_against_was_measured_on_everything(tmp_path: Path, thinned: None) -> None:
+    """The element that PyTorch gets most wrong widens the budget, and is not in the sample."""
+    case = drawn(ELEMENTS)
+    stored.write([case], tmp_path)
+    (back,) = stored.read(tmp_path, inputs)
+    left_out = np.setdiff1d(np.arange(2 * ELEMENTS), back.positions["y"])[0]
+    case.outputs["y"].reshape(-1)[left_out] += 1
+    stored.write([case], tmp_path)
+    (back,) = stored.read(tmp_path, inputs)
+    measured = stored.read_units(tmp_path)
+    assert measured == compare_units([case])
+    answer = [back.thin({**case.outputs, "y": case.outputs["y"] + np.float32(0.001)})]
+    assert not compare([back.case], answer).passed
+    assert (
+        compare([back.case], answer, measured).passed
+        == compare([case], [{**case.outputs, "y": case.outputs["y"] + np.float32(0.001)}]).passed
+    )
+
+
+def test_full_cases_are_measured_anew(tmp_path: Path) -> None:
+    stored.write([drawn(3)], tmp_path)
+    assert stored.read_units(tmp_path) is None
 
 
 @pytest.mark.parametrize("shape", [(2, ELEMENTS), (2 * ELEMENTS,), (ELEMENTS, 2, 1), (ELEMENTS - 1, 2)])
