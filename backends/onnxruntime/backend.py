@@ -46,9 +46,11 @@ class OnnxRuntime:
     def passes(self) -> Sequence[Any]:
         from backends.onnxruntime.passes.fit_kernels import FitKernels
         from backends.onnxruntime.passes.float_modulo import FloatModulo
+        from backends.onnxruntime.passes.instance_groups import InstanceGroups
         from backends.onnxruntime.passes.name_pad_axes import NamePadAxes
         from backends.onnxruntime.passes.older_roi_align import OlderRoiAlign
         from backends.onnxruntime.passes.precise_transforms import PreciseTransforms
+        from backends.onnxruntime.passes.quick_gelu import QuickGelu
         from backends.onnxruntime.passes.scatter_rows import ScatterRows
         from backends.onnxruntime.passes.split_attention import SplitAttention
         from compiler.passes.sequence_major import SequenceMajor
@@ -61,6 +63,8 @@ class OnnxRuntime:
             PreciseTransforms(),
             ScatterRows(),
             NamePadAxes(),
+            QuickGelu(),
+            InstanceGroups(),
             FitKernels(_LEGALITY),  # last: it refuses what has no kernel by then
         )
 
