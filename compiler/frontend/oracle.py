@@ -98,15 +98,16 @@ class _RaiseOperations(TorchDispatchMode):
 def float64_oracle(module: torch.nn.Module, inputs: Iterable[torch.Tensor]) -> Iterator[None]:
     """Inside, PyTorch computes in float64 whatever the program says."""
     raised = _Raiser([*inputs, *module.buffers()])
-    default = torch.get_default_dtype()
+    default, onednn = torch.get_default_dtype(), torch.backends.mkldnn.enabled
     torch.set_default_dtype(torch.float64)
+    # oneDNN's fused recurrent kernels refuse float64; without it PyTorch takes the plain ones.
+    torch.backends.mkldnn.enabled = False  # type: ignore[assignment]
     try:
-        # oneDNN's fused recurrent kernels refuse float64; without it PyTorch takes the plain ones.
-        plain = torch.backends.mkldnn.flags(enabled=False)
-        with plain, torch.no_grad(), _script_weights(module), _RaiseOperations(raised), _RaiseCalls(raised):
+        with torch.no_grad(), _script_weights(module), _RaiseOperations(raised), _RaiseCalls(raised):
             yield
     finally:
         torch.set_default_dtype(default)
+        torch.backends.mkldnn.enabled = onednn
 
 
 @contextmanager

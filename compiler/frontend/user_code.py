@@ -16,6 +16,12 @@ from compiler.errors import CompileError, PlumblineError
 
 _LONGEST = 400  # characters of somebody else's message
 
+# With this torch begins to print a graph or a trace into its message; --debug shows it.
+_DUMPS = (
+    "class GraphModule", "graph(", "def forward(", "%", "While executing", "Original traceback", "Traceback", "File \"",
+    "GraphModule:", "ExportedProgram:",
+)  # fmt: skip
+
 _OURS = str(Path(__file__).resolve().parents[1])
 _LIBRARIES = ("/torch/", "/transformers/utils/", "/onnxscript/", "/onnx_ir/", "importlib", "/lib/python3")
 
@@ -64,6 +70,10 @@ def first_lines(error: BaseException, limit: int = 3) -> str:
     root: BaseException = error
     while root.__cause__ is not None:
         root = root.__cause__
-    lines = [line.strip() for line in str(root).splitlines() if line.strip()][:limit]
+    lines: list[str] = []
+    for line in map(str.strip, str(root).splitlines()):
+        if len(lines) == limit or (lines and line.startswith(_DUMPS)):
+            break
+        lines += [line] if line and not line.startswith(_DUMPS) else []
     text = f"{type(root).__name__}: {' '.join(lines)}" if lines else type(root).__name__
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from compiler.errors import CompileError, UsageError, did_you_mean
+from compiler.errors import CompileError, UnavailableError, UsageError, did_you_mean
 from compiler.frontend.detect import is_factory_reference, no_such_file
 from compiler.frontend.loaders.settle import settled
 from compiler.frontend.user_code import user_code
@@ -86,7 +86,7 @@ def _load_file(path: Path) -> ModuleType:
     if spec is None or spec.loader is None:
         raise UsageError("bad-factory", f"{path} cannot be imported", hint="it must be a Python file")
     module = importlib.util.module_from_spec(spec)
-    _add_to_search_path(path.parent)
+    add_to_search_path(path.parent)
     sys.modules[name] = module
     try:
         with _importing(str(path)):
@@ -98,7 +98,7 @@ def _load_file(path: Path) -> ModuleType:
 
 
 def _import_module(name: str) -> ModuleType:
-    _add_to_search_path(Path.cwd())
+    add_to_search_path(Path.cwd())
     top = name.partition(".")[0]
     try:
         found = importlib.util.find_spec(top)
@@ -125,7 +125,7 @@ def _import_module(name: str) -> ModuleType:
         return importlib.import_module(name)
 
 
-def _add_to_search_path(folder: Path) -> None:
+def add_to_search_path(folder: Path) -> None:
     """At the end, so that it hides nothing; and to stay, because models import more while they are built and run."""
     if str(folder) not in sys.path:
         sys.path.append(str(folder))
@@ -166,7 +166,13 @@ def _imports(tree: ast.AST) -> Iterator[tuple[int, str]]:
 def _importing(what: str) -> Iterator[None]:
     hint = "it must be importable on its own: python -c 'import ...' shows the same error"
     with user_code("factory-import-failed", f"{what} fails while it is imported", hint), _no_exit(what):
-        yield
+        try:
+            yield
+        except ModuleNotFoundError as error:
+            if error.name != "torch":
+                raise
+            extra = "pip install 'plumbline[compile]'"
+            raise UnavailableError("missing-extra", f"{what} needs torch", why=str(error), hint=extra) from error
 
 
 @contextmanager

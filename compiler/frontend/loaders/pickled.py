@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from compiler.errors import CompileError
 from compiler.frontend.detect import pickled_globals
+from compiler.frontend.loaders.factory import add_to_search_path
 from compiler.frontend.loaders.settle import settled
 from compiler.frontend.loaders.statedict import WRAPPERS, StateDict, untrusted, unwrap
 from compiler.frontend.user_code import user_code
@@ -24,7 +25,8 @@ def load_pickled(path: str | Path, trust: bool) -> torch.nn.Module | StateDict:
         raise untrusted(path, pickled_globals(path))
     import torch
 
-    hint = "its classes must be importable: put their folder on PYTHONPATH, or give a file:factory and the state dict"
+    add_to_search_path(path.resolve().parent)
+    hint = "its classes must be importable from its folder or PYTHONPATH; or give a file:factory and the state dict"
     with user_code("unreadable-model", f"{path} cannot be unpickled", hint), quiet():
         value: Any = torch.load(path, map_location="cpu", weights_only=False)
     if isinstance(value, torch.jit.ScriptModule):
