@@ -37,9 +37,14 @@ class TensorRt:
         return settings.HELP
 
     def passes(self) -> Sequence[Any]:
+        from backends.tensorrt.passes.expand_untaken import ExpandUntaken
         from backends.tensorrt.passes.scatter_reductions import ScatterReductions
+        from backends.tensorrt.passes.trim_outputs import TrimOutputs
+        from compiler.passes.fold_constants import FoldConstants
+        from compiler.passes.infer_shapes import InferShapes
 
-        return (ScatterReductions(),)
+        # Bodies that took an operator's place compute from constants what the parser wants to see as a constant.
+        return (TrimOutputs(), ExpandUntaken(), InferShapes(), FoldConstants(), ScatterReductions())
 
     def build(self, graph: Path, signature: Signature, options: Mapping[str, Any], out: Path) -> Artifact:
         from backends.tensorrt import engine

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from backends.tensorrt import network as networks
+from backends.tensorrt.cache import CacheFile
 from backends.tensorrt.flavor import Runtime
 from backends.tensorrt.gpu import Gpu
 from backends.tensorrt.log import logger
@@ -85,10 +86,22 @@ def build(plan: Plan, graph: Path, file: Path) -> None:
         builder.max_threads = plan.settings.threads
     network = networks.parse(trt, builder, log, graph)
     config = configured(builder, plan)
+    keep = _with_timings(config, plan)
     with file.open("wb") as out:
         built = _write(trt, builder, network.layers, config, out)
     if not built:
         raise _failed(log.errors, graph)
+    keep()
+
+
+def _with_timings(config: Any, plan: Plan) -> Callable[[], None]:
+    """Measurements of kernels from earlier builds on this GPU; afterwards keeps those of this build, too."""
+    if plan.settings.cache is None or plan.gpu is None or plan.runtime.compiles_when_loaded:
+        return lambda: None
+    kept = CacheFile(plan.settings.cache, "timings", plan.gpu, plan.runtime.version)
+    timings = config.create_timing_cache(kept.read())
+    config.set_timing_cache(timings, False)
+    return lambda: kept.write(bytes(timings.serialize()))
 
 
 def configured(builder: Any, plan: Plan) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,15 @@ class Execution:
         self._allocators = {tensor.name: _allocator(trt, tensor) for tensor in self._outputs}
 
     def __call__(self, inputs: Arrays) -> dict[str, Array]:
+        try:
+            return self._run(inputs)
+        except CompileError:
+            # Copies may still be under way, and the next call will use the same buffers.
+            with suppress(CompileError):
+                self._cuda.synchronize(self._stream)
+            raise
+
+    def _run(self, inputs: Arrays) -> dict[str, Array]:
         for tensor in self._inputs:
             self._bring(tensor, inputs[tensor.name])
         self._complete()

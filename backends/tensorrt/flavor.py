@@ -43,6 +43,11 @@ class Runtime:
     def version(self) -> str:
         return f"{self.flavor.title} {self.trt.__version__}"
 
+    @property
+    def compiles_when_loaded(self) -> bool:
+        """Whether engines hold code that is finished for the GPU only when they are loaded."""
+        return not self.flavor.needs_gpu_to_build
+
     def architectures(self) -> dict[tuple[int, int], Any]:
         """The GPU architectures that engines can be made for ahead of time; none where it builds for its own GPU."""
         if self.flavor.needs_gpu_to_build:

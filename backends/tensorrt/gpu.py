@@ -29,6 +29,14 @@ def driver() -> ctypes.CDLL | None:
         return None
 
 
+def driver_version() -> str:
+    """The newest CUDA that the driver knows, as it counts: 13000 for 13.0."""
+    cuda, version = driver(), ctypes.c_int()
+    if cuda is not None:
+        cuda.cuDriverGetVersion(ctypes.byref(version))
+    return str(version.value)
+
+
 def gpus() -> tuple[Gpu, ...]:
     """Every GPU that the driver shows us, in its order; CUDA_VISIBLE_DEVICES is heard."""
     cuda = driver()

@@ -9,6 +9,7 @@ _SEQUENCES = "TensorRT has no sequences of tensors"
 _STRINGS = "TensorRT has no strings"
 _WORDS = "TensorRT has no arithmetic on single bits"
 
+# What the parser itself says it does not have.
 REFUSES: dict[str, str] = {
     **dict.fromkeys(
         (
@@ -60,14 +61,17 @@ REFUSES: dict[str, str] = {
     **dict.fromkeys(("RegexFullMatch", "StringConcat", "StringNormalizer", "StringSplit", "TfIdfVectorizer"), _STRINGS),
 }
 
-_FLOAT64 = "TensorRT computes float64 in float32"
 _MISSING = "TensorRT does not have this element type"
+_QUANTIZED = "TensorRT has it between QuantizeLinear and DequantizeLinear only"
+_NO_KERNEL = "TensorRT-RTX has no kernel for it"
 
 LEGALITY = Legality(
     opsets={"": 24},
-    refuses=REFUSES,
+    refuses=REFUSES | dict.fromkeys(("NonMaxSuppression", "NonZero"), _NO_KERNEL),
     dtypes={
-        "float64": _FLOAT64,
+        "float64": "TensorRT would compute it in float32",
+        "int8": _QUANTIZED,
+        "uint8": _QUANTIZED,
         **dict.fromkeys(("int16", "uint16", "uint32", "uint64", "complex64", "complex128", "string"), _MISSING),
     },
 )

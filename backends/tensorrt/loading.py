@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import mmap
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from backends.tensorrt.cache import CacheFile, digest
 from backends.tensorrt.flavor import Runtime
 from backends.tensorrt.gpu import Gpu
 from backends.tensorrt.log import logger
 from backends.tensorrt.options import Settings
 from compiler.contracts import Artifact
-from compiler.errors import CompileError, UnavailableError
+from compiler.errors import CompileError, UnavailableError, UsageError
 
 
 @dataclass
@@ -22,7 +24,8 @@ class Loaded:
     log: Any
     engine: Any
     context: Any
-    runtime: Any = field(repr=False, default=None)
+    runtime: Any
+    keep: Callable[[], None]  # what was compiled on the way, for the next time
 
     def said(self) -> str:
         """What TensorRT complained about since the last time."""
@@ -31,6 +34,7 @@ class Loaded:
         return text
 
     def close(self) -> None:
+        self.keep()
         self.context = None
         self.engine = None
         self.runtime = None
@@ -51,10 +55,10 @@ def load(runtime: Runtime, gpu: Gpu, artifact: Artifact, folder: Path, settings:
         raise _unusable(gpu, artifact, " / ".join(log.errors))
     if settings.strip_weights:
         _fill(trt, engine, log, folder / artifact.files[1])
-    context = _context(trt, engine, settings)
+    context, keep = _context(runtime, gpu, engine, file, settings)
     if context is None:
         raise CompileError("gpu-failed", "the engine cannot be made ready to run", why=" / ".join(log.errors) or None)
-    return Loaded(log, engine, context, host)
+    return Loaded(log, engine, context, host, keep)
 
 
 def _check(runtime: Runtime, host: Any, engine: mmap.mmap, gpu: Gpu, artifact: Artifact) -> None:
@@ -87,13 +91,29 @@ def _fill(trt: Any, engine: Any, log: Any, graph: Path) -> None:
         raise CompileError("gpu-failed", "the engine's weights cannot be filled in", why=" / ".join(log.errors) or None)
 
 
-def _context(trt: Any, engine: Any, settings: Settings) -> Any:
-    strategies = getattr(trt, "DynamicShapesKernelSpecializationStrategy", None)
-    if strategies is None:
-        return engine.create_execution_context()
+def _context(runtime: Runtime, gpu: Gpu, engine: Any, file: Path, settings: Settings) -> tuple[Any, Callable[[], None]]:
+    """A context, and what keeps for the next session what this one has compiled."""
+    trt = runtime.trt
+    if not runtime.compiles_when_loaded:
+        if settings.cuda_graphs:
+            hint = "leave it out, or record the stream yourself"
+            raise UsageError("bad-option", f"{runtime.flavor.title} records no CUDA graphs by itself", hint=hint)
+        return engine.create_execution_context(), _nothing
     config = engine.create_runtime_config()
     # Eager: what was verified is what runs. With lazy, later calls run other kernels than the first ones did.
-    config.dynamic_shapes_kernel_specialization_strategy = strategies.__members__[settings.specialization.upper()]
+    strategies = trt.DynamicShapesKernelSpecializationStrategy.__members__
+    config.dynamic_shapes_kernel_specialization_strategy = strategies[settings.specialization.upper()]
     if settings.cuda_graphs:
         config.cuda_graph_strategy = trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
-    return engine.create_execution_context(config)
+    if settings.cache is None:
+        return engine.create_execution_context(config), _nothing
+    kept = CacheFile(settings.cache, "kernels", gpu, runtime.version, digest(file))
+    compiled = config.create_runtime_cache()
+    if content := kept.read():
+        compiled.deserialize(content)  # one that does not fit is left alone, and written anew in the end
+    config.set_runtime_cache(compiled)
+    return engine.create_execution_context(config), lambda: kept.write(bytes(compiled.serialize()))
+
+
+def _nothing() -> None:
+    pass

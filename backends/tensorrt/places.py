@@ -28,7 +28,9 @@ class Places:
 
     def node(self, name: str, operator: str) -> str:
         """A node by its name; where TensorRT keeps that for itself, all that it may have meant."""
-        return self._by_name.get(name) or listed(self._by_type.get(operator, [])) or name or operator
+        # A node without a name gets one there, from its first output.
+        known = self._by_name.get(name) or self._by_name.get(name.removeprefix("node_of_"))
+        return known or listed(self._by_type.get(operator, [])) or name or operator
 
     def mentioned(self, texts: Iterable[str]) -> str | None:
         """The nodes that occur in free text."""

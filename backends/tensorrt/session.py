@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -39,10 +40,13 @@ class TensorRtSession(Closing):
         self._artifact = artifact
         self._runtime = runtime
         self._settings = settings
-        self._cuda = Cuda(gpu.index, library)
-        with self._cuda:
-            self._loaded: Loaded | None = load(runtime, gpu, artifact, folder, settings)
-            self._execution = Execution(runtime.trt, self._loaded, self._cuda, artifact.signature)
+        with ExitStack() as undo:
+            self._cuda = Cuda(gpu.index, library)
+            undo.callback(self._cuda.close)
+            with self._cuda:
+                self._loaded: Loaded | None = load(runtime, gpu, artifact, folder, settings)
+                self._execution = Execution(runtime.trt, self._loaded, self._cuda, artifact.signature)
+            undo.pop_all()
 
     @property
     def effective(self) -> Mapping[str, Any]:
