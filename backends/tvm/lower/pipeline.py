@@ -9,6 +9,7 @@ import tvm
 from tvm import relax, tirx
 
 from backends.tvm.explain import Explain
+from backends.tvm.lower.canonical.channels_last import convolutions_channels_last
 from backends.tvm.lower.canonical.flatten_rows import flatten_rows
 from backends.tvm.lower.canonical.permutes import sink_permutes
 from backends.tvm.lower.kernels.call import Lowering
@@ -58,6 +59,7 @@ def _without_aliases(mod: tvm.IRModule) -> tvm.IRModule:
 def _prepare(mod: tvm.IRModule) -> tvm.IRModule:
     passes = relax.transform
     mod = tvm.transform.Sequential([passes.DecomposeOpsForInference(), passes.FoldConstant()])(mod)
+    mod = convolutions_channels_last(mod)
     mod = sink_permutes(mod)
     mod = flatten_rows(mod)
     return passes.EliminateCommonSubexpr()(mod)

@@ -7,14 +7,16 @@ the last one that does, and are not written.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from tvm import relax, te, tirx
+from tvm.sym import Analyzer
 
 from backends.tvm.lower.kernels.call import Decline, Lowering
-from backends.tvm.lower.relax_tools import constant, dtype_of, fixed, is_float32, known, shape_of
+from backends.tvm.lower.relax_tools import Extent, constant, dtype_of, fixed, is_float32, known, shape_of
 from backends.tvm.lower.tiles import USUAL_ROWS, Tile, ceil_div, pick_tile
 
 TILE = "plumbline.tile"
@@ -43,7 +45,7 @@ def pack(weight: np.ndarray[Any, Any], columns: int) -> np.ndarray[Any, Any]:
 
 def _by_constant(at: Lowering, left: relax.Expr, right: relax.Expr, weight: np.ndarray[Any, Any]) -> relax.Expr:
     width = weight.shape[1]
-    tile = pick_tile(known(shape_of(left)[-2]), width, at.machine)
+    tile = fitting(shape_of(left)[-2], pick_tile(known(shape_of(left)[-2]), width, at.machine))
     packed = at.packed((right, tile.columns), lambda: pack(weight, tile.columns))
 
     def compute(a: te.Tensor, w: te.Tensor) -> te.Tensor:
@@ -57,7 +59,8 @@ def _by_constant(at: Lowering, left: relax.Expr, right: relax.Expr, weight: np.n
 
 def _by_tensor(at: Lowering, left: relax.Expr, right: relax.Expr) -> relax.Expr:
     width = known(shape_of(right)[-1])
-    tile = pick_tile(known(shape_of(left)[-2]), width or USUAL_ROWS, at.machine)
+    rows = shape_of(left)[-2]
+    tile = fitting(rows, pick_tile(known(rows), width or USUAL_ROWS, at.machine))
 
     def compute(a: te.Tensor, b: te.Tensor) -> te.Tensor:
         panels = None if width is not None and width % tile.columns == 0 else packed_panels(b, tile.columns)
@@ -103,7 +106,7 @@ def product(
     """The tiles, and the part of them that exists. `panel` reads the right side at (batch, k, column)."""
     *lead, rows, depth = a.shape
     k = te.reduce_axis((0, depth), name="k")
-    exact = isinstance(fixed(rows), int) and fixed(rows) % tile.rows == 0
+    exact = multiple_of(rows) % tile.rows == 0
 
     def element(*i: tirx.Var) -> Any:
         *place, row, column = i
@@ -113,6 +116,29 @@ def product(
     shape = (*batch, round_up(rows, tile.rows), round_up(width, tile.columns))
     tiles = te.compute(shape, element, name="tiles", attrs={TILE: [tile.rows, tile.columns]})
     return te.compute((*batch, rows, width), lambda *i: tiles(*i), name="product")
+
+
+def fitting(rows: Extent, tile: Tile) -> Tile:
+    """The tile with a height that suits rows of an unknown number.
+
+    Of 196*b rows no tile of 7 is incomplete. A height that shares a factor with the 196 but does not divide it is no
+    good: TVM shortens the fraction in the number of tiles and can no longer show that they cover the rows.
+    """
+    if isinstance(rows, int):
+        return tile
+    factor = multiple_of(rows)
+    heights = range(tile.rows, 0, -1)
+    dividing = next((height for height in heights if factor % height == 0), 1)
+    coprime = next(height for height in heights if math.gcd(factor, height) == 1)
+    return Tile(dividing if 2 * dividing > tile.rows else coprime, tile.columns)
+
+
+def multiple_of(extent: Extent) -> int:
+    """The largest number that is known to divide it."""
+    if isinstance(fixed(extent), int):
+        return int(fixed(extent))
+    found = Analyzer().modular_set(extent)
+    return math.gcd(int(found.coeff), int(found.base))
 
 
 def round_up(size: Any, step: int) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 
 from tvm import ir, relax
 
-from backends.tvm.lower.kernels import attention, matmul, rows
+from backends.tvm.lower.kernels import attention, conv, matmul, rows
 from backends.tvm.lower.kernels.call import Decline, Kernel, Lowering
 from backends.tvm.lower.kernels.elementwise import UNARY
 
@@ -15,6 +15,9 @@ KERNELS: dict[str, Kernel] = {
     "relax.matmul": matmul.matmul,
     "relax.nn.attention": attention.attention,
     "relax.nn.attention_bias": attention.attention,
+    "relax.nn.conv1d": conv.conv,
+    "relax.nn.conv2d": conv.conv,
+    "relax.nn.conv3d": conv.conv,
     "relax.nn.layer_norm": rows.layer_norm,
     "relax.nn.rms_norm": rows.rms_norm,
     "relax.nn.softmax": rows.softmax,

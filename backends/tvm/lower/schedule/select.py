@@ -10,7 +10,7 @@ from tvm.error import InternalError
 from tvm.s_tir.schedule import ScheduleError
 
 from backends.tvm.explain import Explain
-from backends.tvm.lower.schedule import generic, rows, tiled
+from backends.tvm.lower.schedule import depthwise, generic, rows, tiled
 from backends.tvm.lower.schedule.tools import Declined
 from backends.tvm.target import Machine
 
@@ -20,6 +20,7 @@ Rule = tuple[str, Callable[[s_tir.Schedule], bool], Callable[[s_tir.Schedule, Ma
 
 _RULES: tuple[Rule, ...] = (
     ("register tiles", lambda sch: tiled.tile_block(sch) is not None, tiled.schedule_tiled),
+    ("depthwise", depthwise.is_depthwise, depthwise.schedule_depthwise),
     ("rows", rows.is_row_reduction, rows.schedule_rows),
     ("generic", lambda sch: True, generic.schedule_generic),
 )

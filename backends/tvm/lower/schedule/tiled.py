@@ -71,8 +71,8 @@ def schedule_tiled(sch: s_tir.Schedule, machine: Machine) -> None:
 
 
 def _order(sch: s_tir.Schedule, lead: list[Loop], panel: Loop, row_tile: Loop, reductions: list[Loop]) -> list[Loop]:
-    if len(lead) == 2 and len(reductions) == 3:  # a convolution: image, panel, line of the image, part of the line
-        return [lead[0], panel, lead[1], row_tile]
+    if len(lead) >= 2 and len(reductions) > 1:  # a convolution: image, panel, line of the image, part of the line
+        return [lead[0], panel, *lead[1:], row_tile]
     return [*lead, panel, row_tile]
 
 

@@ -1,0 +1,178 @@
+"""Convolutions with channels last and constant weights, over one, two or three dims.
+
+One register tile is a stretch of a line of the result by some of its channels; the weights lie as
+[panels, kernel..., inputs, tile columns], read from front to back. Groups are a loop of their own around that.
+Depthwise convolutions have no sum over inputs: there the lanes are the channels (schedule/depthwise.py).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from tvm import relax, te, tirx
+
+from backends.tvm.lower.kernels.call import Decline, Lowering
+from backends.tvm.lower.kernels.matmul import TILE, round_up
+from backends.tvm.lower.relax_tools import constant, fixed, is_float32, known, shape_of
+from backends.tvm.lower.tiles import Tile, ceil_div, pick_tile
+
+DEPTHWISE = "plumbline.depthwise"
+_LAST = ("NWC", "NHWC", "NDHWC")
+
+
+@dataclass(frozen=True)
+class Window:
+    kernel: list[int]
+    strides: list[int]
+    dilations: list[int]
+    before: list[int]
+    after: list[int]
+
+    def sizes(self, extents: list[Any]) -> list[Any]:
+        """How many places it has along each axis."""
+        return [
+            fixed(tirx.floordiv(extent + low + high - (size - 1) * step - 1, stride) + 1)
+            if not isinstance(fixed(extent), int)
+            else (fixed(extent) + low + high - (size - 1) * step - 1) // stride + 1
+            for extent, low, high, size, step, stride in zip(
+                extents, self.before, self.after, self.kernel, self.dilations, self.strides, strict=True
+            )
+        ]
+
+    def at(self, places: Any, offsets: Any) -> list[Any]:
+        """Where in the padded data the element of a window is."""
+        return [
+            place * stride + offset * step
+            for place, offset, stride, step in zip(places, offsets, self.strides, self.dilations, strict=True)
+        ]
+
+
+def window_of(attrs: Any, kernel: list[int]) -> Window:
+    count = len(kernel)
+    pads = [int(pad) for pad in attrs.padding]
+    pads = pads if len(pads) == 2 * count else pads * 2
+    strides, dilations = [int(step) for step in attrs.strides], [int(step) for step in attrs.dilation]
+    return Window(kernel, strides, dilations, pads[:count], pads[count:])
+
+
+def conv(at: Lowering, call: relax.Call) -> relax.Expr:
+    data, kernel = call.args
+    weight = constant(kernel)
+    if weight is None:
+        raise Decline("its weights are not constant")
+    if not is_float32(data, kernel, call) or call.attrs.data_layout not in _LAST:
+        raise Decline("it is not float32 with channels last")
+    groups, inputs, outputs = int(call.attrs.groups), shape_of(data)[-1], weight.shape[0]
+    window = window_of(call.attrs, [int(size) for size in weight.shape[1:-1]])
+    if groups == inputs == outputs and weight.shape[-1] == 1 and inputs % at.machine.vector_lanes == 0:
+        return _depthwise(at, data, kernel, weight, window)
+    return _tiled(at, data, kernel, weight, window, groups)
+
+
+def padded(x: te.Tensor, window: Window, value: float = 0.0) -> te.Tensor:
+    """The data with its border; channels and batch have none."""
+    low, high = [0, *window.before, 0], [0, *window.after, 0]
+    if not any(low) and not any(high):
+        return x
+    shape = [fixed(size + before + after) for size, before, after in zip(x.shape, low, high, strict=True)]
+
+    def element(*i: tirx.Var) -> Any:
+        inside = [
+            test
+            for place, before, after, size in zip(i, low, high, x.shape, strict=True)
+            for test in ([place >= before] if before else []) + ([place < size + before] if after else [])
+        ]
+        place = [index - before for index, before in zip(i, low, strict=True)]
+        return tirx.if_then_else(tirx.all(*inside), x(*place), tirx.const(value, x.dtype))
+
+    return te.compute(shape, element, name="padded")
+
+
+def _tiled(
+    at: Lowering, data: relax.Expr, kernel: relax.Expr, weight: np.ndarray[Any, Any], window: Window, groups: int
+) -> relax.Expr:
+    outputs, inputs = weight.shape[0], weight.shape[-1]
+    share = outputs // groups
+    line = known(window.sizes(shape_of(data)[1:-1])[-1])
+    tile = pick_tile(line, share, at.machine)
+    if groups > 1:
+        tile = Tile(tile.rows, _dividing(share, tile.columns, at.machine.vector_lanes))
+    packed = at.packed((kernel, "conv", tile.columns), lambda: _pack(weight, tile.columns))
+
+    def compute(x: te.Tensor, w: te.Tensor) -> te.Tensor:
+        batch, *extents, _ = x.shape
+        sizes = window.sizes(extents)
+        source = padded(x, window)
+        over = [te.reduce_axis((0, size), name=f"k{place}") for place, size in enumerate(window.kernel)]
+        channel = te.reduce_axis((0, inputs), name="c")
+        exact = isinstance(sizes[-1], int) and sizes[-1] % tile.rows == 0
+
+        def element(n: Any, *i: Any) -> Any:
+            *places, column = i
+            if not exact:
+                places[-1] = tirx.min(places[-1], sizes[-1] - 1)
+            own = channel if groups == 1 else column // share * inputs + channel
+            value = source(n, *window.at(places, over), own)
+            return te.sum(
+                value * w(column // tile.columns, *over, channel, column % tile.columns), axis=[*over, channel]
+            )
+
+        shape = (batch, *sizes[:-1], round_up(sizes[-1], tile.rows), round_up(outputs, tile.columns))
+        tiles = te.compute(shape, element, name="tiles", attrs={TILE: [tile.rows, tile.columns]})
+        return te.compute((batch, *sizes, outputs), lambda *i: tiles(*i), name="conv")
+
+    return at.call(compute, data, packed, name="conv")
+
+
+def _dividing(share: int, columns: int, lanes: int) -> int:
+    """Columns of a tile that does not reach into the next group."""
+    for count in range(columns // lanes, 0, -1):
+        if share % (count * lanes) == 0:
+            return count * lanes
+    raise Decline(f"{share} outputs of a group are no multiple of the vector width {lanes}")
+
+
+def _pack(weight: np.ndarray[Any, Any], columns: int) -> np.ndarray[Any, Any]:
+    """[o, kernel..., i] as [panels, kernel..., i, columns]."""
+    outputs = weight.shape[0]
+    panels = ceil_div(outputs, columns)
+    filled = np.zeros((panels * columns, *weight.shape[1:]), weight.dtype)
+    filled[:outputs] = weight
+    parts = filled.reshape(panels, columns, *weight.shape[1:])
+    return np.ascontiguousarray(np.moveaxis(parts, 1, -1))
+
+
+def _depthwise(
+    at: Lowering, data: relax.Expr, kernel: relax.Expr, weight: np.ndarray[Any, Any], window: Window
+) -> relax.Expr:
+    lanes, channels = at.machine.vector_lanes, weight.shape[0]
+    columns = 2 * lanes if channels % (2 * lanes) == 0 else lanes
+    line = known(window.sizes(shape_of(data)[1:-1])[-1])
+    # Few enough rows for their sums, and what they share of a line, to stay in registers.
+    most = min(14, (at.machine.registers - 4) // (columns // lanes))
+    whole = [rows for rows in range(1, most + 1) if line is not None and line % rows == 0]
+    rows = max(whole) if whole and max(whole) >= min(4, line or 4) else min(7, most)
+    packed = at.packed((kernel, "depthwise"), lambda: np.ascontiguousarray(np.moveaxis(weight[..., 0], 0, -1)))
+    unrolled = math.prod(window.kernel) <= 9
+
+    def compute(x: te.Tensor, w: te.Tensor) -> te.Tensor:
+        batch, *extents, _ = x.shape
+        sizes = window.sizes(extents)
+        source = padded(x, window)
+        over = [te.reduce_axis((0, size), name=f"k{place}") for place, size in enumerate(window.kernel)]
+        exact = isinstance(sizes[-1], int) and sizes[-1] % rows == 0
+
+        def element(n: Any, *i: Any) -> Any:
+            *places, channel = i
+            if not exact:
+                places[-1] = tirx.min(places[-1], sizes[-1] - 1)
+            return te.sum(source(n, *window.at(places, over), channel) * w(*over, channel), axis=over)
+
+        shape = (batch, *sizes[:-1], round_up(sizes[-1], rows), channels)
+        tiles = te.compute(shape, element, name="tiles", attrs={DEPTHWISE: [rows, columns, int(unrolled)]})
+        return te.compute((batch, *sizes, channels), lambda *i: tiles(*i), name="conv")
+
+    return at.call(compute, data, packed, name="depthwise_conv")
