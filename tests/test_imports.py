@@ -56,6 +56,8 @@ HEAVY_AT_TOP: dict[str, set[str]] = {
     # These are imported when a model is built, never when an artifact is loaded.
     "backends.tvm.emit": {"tvm", "onnx_ir"},
     "backends.tvm.lower": {"tvm"},
+    "backends.openvino.build": {"onnx_ir"},
+    "backends.openvino.integers": {"onnx_ir"},
 }
 
 MODULES = sorted(path for room in ("compiler", "backends") for path in (ROOT / room).rglob("*.py"))

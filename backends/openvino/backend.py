@@ -40,7 +40,7 @@ class OpenVino:
 
         state = self.probe()
         assert isinstance(state, Ready)
-        files, facts = build(graph, signature, options, out)
+        files, facts = build(graph, signature, options, out, self.name)
         return Artifact(self.name, files, state.version, signature, options=dict(options), facts=facts)
 
     def open(self, artifact: Artifact, folder: Path, options: Mapping[str, Any]) -> Session:

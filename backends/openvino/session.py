@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from backends.openvino import options as settings
-from compiler.contracts import Array, Arrays, Artifact, Closing
-from compiler.errors import CompileError
+from compiler.contracts import Array, Arrays, Artifact, Closing, Signature
+from compiler.errors import CompileError, UsageError
 
 if TYPE_CHECKING:
     import openvino
@@ -34,6 +34,7 @@ class OpenVinoSession(Closing):
         places = {port.node.friendly_name: number for number, port in enumerate(self._compiled.inputs)}
         self._inputs = [(spec.name, places[spec.name]) for spec in artifact.signature.inputs if spec.name in places]
         self._outputs = [(spec.name, spec.dtype) for spec in artifact.signature.outputs]
+        self._largest = _Largest(artifact.signature, artifact.facts)
         self._idle: deque[openvino.InferRequest] = deque()
 
     @property
@@ -49,6 +50,7 @@ class OpenVinoSession(Closing):
         }
 
     def __call__(self, inputs: Arrays) -> dict[str, Array]:
+        self._largest.check_inputs(inputs)
         given = [(place, _tensor(inputs[name])) for name, place in self._inputs]
         with self._request() as request:
             for place, tensor in given:
@@ -56,6 +58,8 @@ class OpenVinoSession(Closing):
             # On the runtime's own threads: for a small model `infer`, which stays on ours, takes four times as long.
             request.start_async()
             request.wait()
+            if self._largest.watched:
+                self._largest.check_watched(request.get_output_tensor(len(self._outputs)).data)
             return {
                 name: _array(request.get_output_tensor(place), dtype)
                 for place, (name, dtype) in enumerate(self._outputs)
@@ -74,6 +78,39 @@ class OpenVinoSession(Closing):
     def close(self) -> None:
         self._idle.clear()
         del self._compiled
+
+
+class _Largest:
+    """The magnitude up to which whole numbers were proven to be computed right; the build found it."""
+
+    def __init__(self, signature: Signature, facts: Mapping[str, Any]) -> None:
+        self._bound: int = facts.get("largest_integer", 2**64)
+        self.watched = "guard" in facts
+        whole = [spec for spec in signature.inputs if spec.dtype.startswith(("int", "uint"))]
+        self._inputs = [spec.name for spec in whole if int(np.iinfo(spec.dtype).max) > self._bound]
+
+    def check_inputs(self, inputs: Arrays) -> None:
+        for name in self._inputs:
+            array = inputs[name]
+            if array.size and not (-self._bound <= array.min() and array.max() <= self._bound):
+                raise _too_large(f"input '{name}' holds {_furthest(array)}", self._bound)
+
+    def check_watched(self, magnitude: Array) -> None:
+        if magnitude > self._bound:
+            raise _too_large(f"a float that becomes an integer is {float(magnitude):g}", self._bound)
+
+
+def _furthest(array: Array) -> int:
+    return max(int(array.min()), int(array.max()), key=abs)
+
+
+def _too_large(what: str, bound: int) -> UsageError:
+    return UsageError(
+        "integer-too-large",
+        what,
+        why=f"OpenVINO's CPU holds int64 in int32, and this model is proven to be right up to {bound}",
+        hint="smaller numbers, or another --target",
+    )
 
 
 def _tensor(array: Array) -> openvino.Tensor:
