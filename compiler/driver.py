@@ -259,11 +259,13 @@ def producer_of(source: Source) -> str:
 def capture(program: Program, plan: ReferencePlan) -> Captured:
     """The graph as it enters the pipeline."""
     from compiler.ir.verify import signature_of, verify
+    from compiler.passes.name_sizes import LARGEST
     from compiler.passes.reshaping import MAY_BE_EMPTY
 
     model = program.capture(HUB_OPSET)
     verify(model)
     model.meta[MAY_BE_EMPTY] = frozenset(name for name, dim in plan.dims.items() if dim.lo == 0)
+    model.meta[LARGEST] = {name: dim.hi for name, dim in plan.dims.items()}
     return Captured(model, signature_of(model, plan.dims), program.source)
 
 

@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 import onnx_ir as ir
 
 from compiler.passes.fusion import hold, operands, scalar
-from compiler.passes.rewriting import dims, made_by, rank
+from compiler.passes.reshaping import sizes_of
+from compiler.passes.rewriting import made_by, rank
+from compiler.passes.sizes import Size
 
 _DEPTH = 8  # nodes between the Softmax and the product; more than anybody writes
 
@@ -33,8 +35,8 @@ class Key:
     order: tuple[int, ...]
 
     @property
-    def dims(self) -> tuple[int | str | None, ...] | None:
-        found = dims(self.value)
+    def sizes(self) -> tuple[Size | None, ...] | None:
+        found = sizes_of(self.value)
         return None if found is None or len(found) != 4 else tuple(found[axis] for axis in self.order)
 
 
@@ -103,11 +105,11 @@ def _steps(node: ir.Node, walk: _Walk) -> list[tuple[ir.Value, _Walk]]:
         below, number = scaled
         return [(below, replace(walk, scale=walk.scale * number))]
     if node.op_type == "Add":
-        return [(below, _masked(walk, Mask(mask))) for below, mask in operands(node)]
+        return [(one, _masked(walk, Mask(mask))) for one, mask in operands(node)]
     if node.op_type == "Where":
-        condition, below, fill = node.inputs
-        if condition is not None and below is not None and scalar(fill) is not None:
-            return [(below, _masked(walk, Mask(condition, fill)))]
+        condition, kept, fill = node.inputs
+        if condition is not None and kept is not None and scalar(fill) is not None:
+            return [(kept, _masked(walk, Mask(condition, fill)))]
     return []
 
 

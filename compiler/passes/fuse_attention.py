@@ -20,7 +20,9 @@ import onnx_ir as ir
 
 from compiler.passes.attention_scores import ABSORBING, Key, Mask, Scores, scores_of
 from compiler.passes.fusion import FLOATS, Fused, Fusion, UnfitError, exact_attribute, hold, scalar, user_of
-from compiler.passes.rewriting import dims, made_by, rank
+from compiler.passes.reshaping import sizes_of
+from compiler.passes.rewriting import made_by, rank
+from compiler.passes.sizes import Size
 
 _IDENTITY = (0, 1, 2, 3)
 
@@ -59,10 +61,10 @@ class FuseAttention(Fusion):
     def _key(self, place: ir.Node, key: Key) -> ir.Value:
         if key.order == _IDENTITY:
             return key.value
-        found = key.dims
-        shape = None if found is None else ir.Shape(found)
+        shape = key.value.shape
+        turned = None if shape is None else ir.Shape([shape[axis] for axis in key.order])
         perm = {"perm": list(key.order)}
-        return self.edit.insert(place, "Transpose", [key.value], perm, dtype=key.value.dtype, shape=shape)
+        return self.edit.insert(place, "Transpose", [key.value], perm, dtype=key.value.dtype, shape=turned)
 
     def _mask(self, place: ir.Node, scores: Scores) -> ir.Value | None:
         """One mask for all; layers that share theirs share the sum."""
@@ -149,20 +151,22 @@ def _hold_masks(masks: Sequence[Mask]) -> None:
 
 def _hold_shapes(scores: Scores, values: ir.Value, result: ir.Value) -> None:
     """Products and sums broadcast, and the operator does not; nothing here may be stretched but heads and masks."""
-    query, key, value, out = dims(scores.query), scores.key.dims, dims(values), dims(result)
+    query, key, value, out = sizes_of(scores.query), scores.key.sizes, sizes_of(values), sizes_of(result)
     if query is None or key is None or value is None or len(value) != 4:
         raise UnfitError("the shapes of its queries, keys and values are not known")
-    batch = {query[0], key[0], value[0]}
-    hold(len(batch) == 1 and None not in batch, f"one batch is not known to be another's: {_words(batch)}")
-    heads = {key[1], value[1]}
-    hold(len(heads) == 1 and None not in heads, f"keys and values are not known to have as many heads: {_words(heads)}")
-    hold(key[1] in (1, query[1]), f"{query[1]} heads of queries do not share {key[1]} heads of keys")
-    length = {key[2], value[2]}
-    hold(len(length) == 1 and None not in length, f"keys and values are not known to be as many: {_words(length)}")
+    _hold_same("one batch is not known to be another's", query[0], key[0], value[0])
+    _hold_same("keys and values are not known to have as many heads", key[1], value[1])
+    _hold_same("keys and values are not known to be as many", key[2], value[2])
+    shared = key[1] in (Size.of(1), query[1])
+    hold(shared, f"{_word(query[1])} heads of queries do not share {_word(key[1])} heads of keys")
     if scores.masks:
-        grown = out is None or len(out) != 4 or out[:3] != query[:3]
-        hold(not grown, "its mask may be larger than its scores")
+        same = out is not None and len(out) == 4 and None not in out[:3] and out[:3] == query[:3]
+        hold(same, "its mask may be larger than its scores")
 
 
-def _words(sizes: set[int | str | None]) -> str:
-    return ", ".join(sorted("unknown" if size is None else str(size) for size in sizes))
+def _hold_same(why: str, *sizes: Size | None) -> None:
+    hold(sizes[0] is not None and len(set(sizes)) == 1, f"{why}: {', '.join(map(_word, dict.fromkeys(sizes)))}")
+
+
+def _word(size: Size | None) -> str:
+    return "unknown" if size is None else str(size)

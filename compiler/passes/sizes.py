@@ -31,6 +31,10 @@ class Size:
     def names(self) -> set[str]:
         return {name for term, _ in self.terms for name in term}
 
+    def __str__(self) -> str:
+        """As `of` reads it."""
+        return " + ".join(_product_text(term, count) for term, count in self.terms) or "0"
+
     def __add__(self, other: Size) -> Size:
         total = dict(self.terms)
         for term, count in other.terms:
@@ -64,6 +68,11 @@ class Size:
                 return None
             total[tuple(rest)] = count // by
         return _sum(total)
+
+
+def _product_text(term: Term, count: int) -> str:
+    names = [name if name.isidentifier() else f"({name})" for name in term]
+    return "*".join([str(count)] * (count != 1 or not names) + names)
 
 
 def _sum(total: Mapping[Term, int]) -> Size:

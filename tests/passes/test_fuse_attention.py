@@ -188,7 +188,7 @@ def test_one_head_of_keys_for_all() -> None:
         (
             TURN + "z = MatMul(q, kt)" + TAIL,
             "(float[b,2,q,16] q, float[1,2,s,16] k, float[b,2,s,16] v) => (float[b,2,q,16] y)",
-            "one batch is not known to be another's: 1, b",
+            "one batch is not known to be another's: b, 1",
         ),
         (
             TURN + "z = MatMul(q, kt)" + TAIL,
