@@ -7,17 +7,14 @@ largest: linear in the number of indices.
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable
 from dataclasses import dataclass
 from operator import getitem
 from typing import Any
 
 import torch
-from torch._subclasses.fake_tensor import FakeTensor
-from torch.export import ExportedProgram
-from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.experimental.symbolic_shapes import statically_known_true
+
+from compiler.frontend.inline import inline
 
 _BAGS = (
     torch.ops.aten.embedding_bag.padding_idx,
@@ -28,18 +25,7 @@ _BAGS = (
 _SUM, _MEAN, _MAX = 0, 1, 2
 
 
-def plain_bags(exported: ExportedProgram) -> torch.fx.GraphModule | None:
-    """The program's graph without embedding_bag, or None if it has none to replace."""
-    if not any(_replaceable(node) for node in exported.graph.nodes):
-        return None
-    module = copy.deepcopy(exported.graph_module)
-    for node in [node for node in module.graph.nodes if _replaceable(node)]:
-        _replace(module.graph, node)
-    module.graph.eliminate_dead_code()
-    return module
-
-
-def _replaceable(node: torch.fx.Node) -> bool:
+def replaceable(node: torch.fx.Node) -> bool:
     """All but the first of its results are there for training."""
     return node.target in _BAGS and all(
         user.target is getitem and (user.args[1] == 0 or not user.users) for user in node.users
@@ -100,7 +86,7 @@ class _Bags:
         return torch.where((present == 0).unsqueeze(1), 0.0, result)
 
 
-def _replace(graph: torch.fx.Graph, node: torch.fx.Node) -> None:
+def replace(graph: torch.fx.Graph, node: torch.fx.Node) -> None:
     operator = node.target
     assert isinstance(operator, torch._ops.OpOverload)
     arguments = operator._schema.arguments
@@ -115,10 +101,9 @@ def _replace(graph: torch.fx.Graph, node: torch.fx.Node) -> None:
         padding = padding + weight.meta["val"].shape[0] if operator is _BAGS[0] else None
     bags = _Bags(int(given["mode"]), bool(given["include_last_offset"]), padding)
     size = _one_size(indices, offsets) if not bags.last_offset else None
-    if size is None:
-        _inline(graph, node, bags.by_offsets, [weight, indices, scale, offsets])
-    else:
-        _inline(graph, node, bags.of_one_size, [weight, indices, scale, size])
+    function, last = (bags.by_offsets, offsets) if size is None else (bags.of_one_size, size)
+    firsts = [user for user in node.users if user.args[1] == 0]
+    inline(graph, function, [weight, indices, scale, last], before=node, instead_of=firsts)
 
 
 def _one_size(indices: torch.fx.Node, offsets: torch.fx.Node) -> Any:
@@ -133,29 +118,3 @@ def _one_size(indices: torch.fx.Node, offsets: torch.fx.Node) -> Any:
 
 def _value(argument: Any) -> Any:
     return argument.meta["val"] if isinstance(argument, torch.fx.Node) else argument
-
-
-def _inline(
-    graph: torch.fx.Graph, node: torch.fx.Node, function: Callable[..., torch.Tensor], arguments: list[Any]
-) -> None:
-    """What `function` does with these arguments, in place of the first result of `node`."""
-    nodes = [argument for argument in arguments if isinstance(argument, torch.fx.Node)]
-
-    def of_nodes(*values: Any) -> torch.Tensor:
-        known = dict(zip(nodes, values, strict=True))
-        return function(*(known.get(argument, argument) for argument in arguments))
-
-    values = [node.meta["val"] for node in nodes]
-    fake = next(value.fake_mode for value in values if isinstance(value, FakeTensor))
-    with fake, torch.no_grad():
-        traced = make_fx(of_nodes, pre_dispatch=True)(*values)
-    copies: dict[torch.fx.Node, Any] = dict(zip(traced.graph.find_nodes(op="placeholder"), nodes, strict=True))
-    with graph.inserting_before(node):
-        result = graph.graph_copy(traced.graph, copies)
-    for inner, made in copies.items():
-        if inner.op == "call_function":
-            made.meta = {**node.meta, "val": inner.meta["val"]}
-    assert isinstance(result, torch.fx.Node)
-    for user in list(node.users):
-        # The node stays, because the program's signature may know it by its name.
-        user.target, user.args, user.kwargs, user.meta = result.target, result.args, result.kwargs, result.meta

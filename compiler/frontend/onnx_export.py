@@ -21,7 +21,7 @@ from torch.utils import _pytree as pytree
 
 from compiler.contracts import Dim, TensorSpec
 from compiler.errors import CompileError
-from compiler.frontend.embedding_bags import plain_bags
+from compiler.frontend.exportable import exportable_graph
 from compiler.frontend.naming import apart_from
 from compiler.frontend.recurrent import dynamic_recurrence
 from compiler.frontend.user_code import first_lines, is_user_file, show_frame
@@ -58,7 +58,7 @@ def _export(exported: ExportedProgram, opset: int) -> ir.Model:
 
 def _exportable(exported: ExportedProgram) -> ExportedProgram:
     """The program without what the exporter stumbles over or writes down badly. The original is not touched."""
-    if (module := plain_bags(exported)) is not None:
+    if (module := exportable_graph(exported)) is not None:
         exported = _with_graph(exported, module, exported.graph_signature, exported.module_call_graph)
     return _without_constant_outputs(exported)
 

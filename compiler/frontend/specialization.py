@@ -65,7 +65,20 @@ def specialized(error: BaseException, watch: Watch) -> CompileError:
         f"the dim {', '.join(map(_public, dims)) or 'of an input'} does not stay dynamic over its whole range",
         where=watch.lines[0] if watch.lines else None,
         why=(reasons[0].split(" If you're using")[0] if reasons else first_lines(error)).rstrip("."),
-        hint=f"give --input the range that holds ({suggestion}), or change that line" if suggestion else None,
+        hint=f"give --input the range that holds ({suggestion}), or change that line"
+        if suggestion
+        else _left_out(reasons),
+    )
+
+
+def _left_out(reasons: list[str]) -> str | None:
+    """A single size that torch treats as another case, as it does where a view at that size changes nothing."""
+    sizes = {size for reason in reasons for size in re.findall(r"!= (\d+)", reason)}
+    if not sizes:
+        return None
+    return (
+        f"give --input a range without {', '.join(sorted(sizes))}, or change that line: torch asks this of "
+        "x.reshape(...) and x.view(...), and not of x.flatten().reshape(...)"
     )
 
 

@@ -1,0 +1,47 @@
+"""Operators that torch's exporter writes badly or wrongly, in others that it writes well."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch.export import ExportedProgram
+
+from compiler.frontend import embedding_bags
+from compiler.frontend.inline import inline
+
+
+def exportable_graph(exported: ExportedProgram) -> torch.fx.GraphModule | None:
+    """The program's graph without such operators, or None if it has none."""
+    if not any(replaceable(node) for node in exported.graph.nodes for replaceable, _ in _REPLACED):
+        return None
+    module = copy.deepcopy(exported.graph_module)
+    for replaceable, replace in _REPLACED:
+        for node in [node for node in module.graph.nodes if replaceable(node)]:
+            replace(module.graph, node)
+    module.graph.eliminate_dead_code()
+    return module
+
+
+def _repeats_dynamically(node: torch.fx.Node) -> bool:
+    """torch 2.13 puts a number of repeats that is no constant beside the axis that it belongs to."""
+    return node.target is torch.ops.aten.repeat_interleave.self_int and isinstance(node.args[1], torch.fx.Node)
+
+
+def _repeat(graph: torch.fx.Graph, node: torch.fx.Node) -> None:
+    data, repeats, *rest = node.args
+    dim: Any = rest[0] if rest else node.kwargs.get("dim")
+    inline(graph, _repeated, [data, repeats, dim], before=node, instead_of=[node])
+
+
+def _repeated(data: torch.Tensor, repeats: int, dim: int | None) -> torch.Tensor:
+    if dim is None:
+        data, dim = data.flatten(), 0
+    dim %= data.dim()
+    sizes = [-1] * (data.dim() + 1)
+    sizes[dim + 1] = repeats
+    return data.unsqueeze(dim + 1).expand(sizes).flatten(dim, dim + 1)
+
+
+_REPLACED = ((embedding_bags.replaceable, embedding_bags.replace), (_repeats_dynamically, _repeat))

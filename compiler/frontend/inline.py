@@ -1,0 +1,42 @@
+"""Plain torch code in place of nodes of an exported program."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch._guards import detect_fake_mode
+from torch.fx.experimental.proxy_tensor import make_fx
+
+
+def inline(
+    graph: torch.fx.Graph,
+    function: Callable[..., torch.Tensor],
+    arguments: list[Any],
+    *,
+    before: torch.fx.Node,
+    instead_of: Iterable[torch.fx.Node],
+) -> None:
+    """Trace `function` on these arguments, nodes and constants; `instead_of` then give what it returns."""
+    nodes = [argument for argument in arguments if isinstance(argument, torch.fx.Node)]
+
+    def of_nodes(*values: Any) -> torch.Tensor:
+        known = dict(zip(nodes, values, strict=True))
+        return function(*(known.get(argument, argument) for argument in arguments))
+
+    values = [node.meta["val"] for node in nodes]
+    fake = detect_fake_mode(values)
+    assert fake is not None
+    with fake, torch.no_grad():
+        traced = make_fx(of_nodes, pre_dispatch=True)(*values)
+    copies: dict[torch.fx.Node, Any] = dict(zip(traced.graph.find_nodes(op="placeholder"), nodes, strict=True))
+    with graph.inserting_before(before):
+        result = graph.graph_copy(traced.graph, copies)
+    for inner, made in copies.items():
+        if inner.op == "call_function":
+            made.meta = {**before.meta, "val": inner.meta["val"]}
+    assert isinstance(result, torch.fx.Node)
+    for node in instead_of:
+        # The node stays, because the program's signature may know it by its name.
+        node.target, node.args, node.kwargs, node.meta = result.target, result.args, result.kwargs, result.meta

@@ -1,0 +1,49 @@
+"""Operators that torch's exporter gets wrong come out right."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+import onnxruntime
+import pytest
+import torch
+from torch import nn
+from torch.export import Dim, export
+
+from compiler.frontend.exportable import exportable_graph
+from compiler.frontend.onnx_export import from_exported
+
+
+class Repeat(nn.Module):
+    def __init__(self, dim: int | None) -> None:
+        super().__init__()
+        self.dim = dim
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.repeat_interleave(x.shape[0], dim=self.dim)
+
+
+@pytest.mark.parametrize("dim", [None, 0, 1, -1])
+def test_as_many_repeats_as_a_dim_is_large(dim: int | None) -> None:
+    exported = export(Repeat(dim), (torch.ones(3, 2),), dynamic_shapes=({0: Dim("n", max=9)},))
+    model = from_exported(exported, 24, retry=lambda: None)
+    session = onnxruntime.InferenceSession(ir.to_proto(model).SerializeToString())
+    for n in (1, 3, 5):
+        x = np.arange(2.0 * n, dtype=np.float32).reshape(n, 2)
+        want = Repeat(dim)(torch.from_numpy(x)).numpy()
+        np.testing.assert_array_equal(session.run(None, {"x": x})[0], want)
+
+
+def test_the_program_itself_is_left_alone() -> None:
+    exported = export(Repeat(0), (torch.ones(3, 2),), dynamic_shapes=({0: Dim("n", max=9)},))
+    before = str(exported.graph)
+    assert exportable_graph(exported) is not None
+    assert str(exported.graph) == before
+
+
+def test_a_constant_number_of_repeats_needs_no_help() -> None:
+    class Twice(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.repeat_interleave(2, dim=0)
+
+    assert exportable_graph(export(Twice(), (torch.ones(3, 2),))) is None
