@@ -12,6 +12,7 @@ from backends.tvm.explain import Explain
 from backends.tvm.lower.canonical.channels_last import convolutions_channels_last
 from backends.tvm.lower.canonical.flatten_rows import flatten_rows
 from backends.tvm.lower.canonical.permutes import sink_permutes
+from backends.tvm.lower.canonical.tied_weights import share_tied_weights
 from backends.tvm.lower.kernels.call import Lowering
 from backends.tvm.lower.kernels.table import legalization
 from backends.tvm.lower.schedule.select import schedule_all
@@ -21,8 +22,9 @@ from backends.tvm.target import Machine, of
 def lower(mod: tvm.IRModule, machine: Machine, explain: Explain | None = None) -> tvm.IRModule:
     explain = explain or Explain()
     with of(machine):
-        mod = _prepare(mod)
-        mod = _to_kernels(mod, Lowering(machine, explain))
+        at = Lowering(machine, explain)
+        mod = share_tied_weights(_prepare(mod), at)
+        mod = _to_kernels(mod, at)
         return schedule_all(mod, machine, explain)
 
 

@@ -23,7 +23,7 @@ def fixed(value: Any) -> Extent:
     return int(value) if isinstance(value, tirx.IntImm) else value
 
 
-def known(value: Extent) -> int | None:
+def known(value: Extent | None) -> int | None:
     return value if isinstance(value, int) else None
 
 

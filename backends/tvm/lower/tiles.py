@@ -22,25 +22,28 @@ def ceil_div(a: int, b: int) -> int:
     return -(-a // b)
 
 
-def pick_tile(rows: int | None, columns: int, machine: Machine) -> Tile:
-    """The tile whose copies cover rows x columns in the fewest cycles, by a simple model of one core."""
+def pick_tile(rows: int | None, columns: int, machine: Machine, vectors: int | None = None) -> Tile:
+    """The tile whose copies cover rows x columns in the fewest cycles, by a simple model of one core.
+
+    `vectors` settles its width, where the weights are packed already.
+    """
     count = USUAL_ROWS if rows is None else rows
     best: tuple[float, Tile] | None = None
-    for vectors in (2, 4, 3, 1):
+    for wide in (2, 4, 3, 1) if vectors is None else (vectors,):
         # One register for each accumulator, for each vector of weights, and for the broadcast row element.
-        most = min((machine.registers - 1 - vectors) // vectors, _MOST_ROWS, max(count, 1))
+        most = min((machine.registers - 1 - wide) // wide, _MOST_ROWS, max(count, 1))
         for height in range(1, most + 1):
-            tile = Tile(height, vectors * machine.vector_lanes)
-            cycles = ceil_div(count, height) * ceil_div(columns, tile.columns) * _cycles(height, vectors)
+            tile = Tile(height, wide * machine.vector_lanes)
+            cycles = ceil_div(count, height) * ceil_div(columns, tile.columns) * _cycles(height, wide)
             if best is None or cycles < best[0] * 0.998:
                 best = (cycles, tile)
     assert best is not None
     return best[1]
 
 
-def _cycles(height: int, vectors: int) -> float:
+def _cycles(height: int, wide: int) -> float:
     """One step of the reduction: two multiply-adds and two loads in a cycle, four cycles until a sum can be used."""
-    multiply_adds = height * vectors / 2
-    loads = (vectors + height) / 2
-    crowded = 0.3 if height * vectors >= 24 else 0.0
+    multiply_adds = height * wide / 2
+    loads = (wide + height) / 2
+    crowded = 0.3 if height * wide >= 24 else 0.0
     return max(multiply_adds, loads, 4.0) + 0.35 + crowded

@@ -12,7 +12,9 @@ from tvm import relax
 from backends.tvm.explain import Explain
 from backends.tvm.target import Machine
 
-# TVM's numbers for how a function may be fused: elementwise operations that follow are drawn into it; not at all.
+# TVM's numbers for how a function may be fused: into what reads its result; elementwise operations that follow are
+# drawn into it; not at all.
+INJECTIVE = 2
 MAY_GROW = 4
 OPAQUE = 8
 

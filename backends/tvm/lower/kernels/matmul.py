@@ -18,6 +18,7 @@ from tvm.sym import Analyzer
 from backends.tvm.lower.kernels.call import Decline, Lowering
 from backends.tvm.lower.relax_tools import Extent, constant, dtype_of, fixed, is_float32, known, shape_of
 from backends.tvm.lower.tiles import USUAL_ROWS, Tile, ceil_div, pick_tile
+from backends.tvm.target import Machine
 
 TILE = "plumbline.tile"
 
@@ -45,16 +46,30 @@ def pack(weight: np.ndarray[Any, Any], columns: int) -> np.ndarray[Any, Any]:
 
 def _by_constant(at: Lowering, left: relax.Expr, right: relax.Expr, weight: np.ndarray[Any, Any]) -> relax.Expr:
     width = weight.shape[1]
-    tile = fitting(shape_of(left)[-2], pick_tile(known(shape_of(left)[-2]), width, at.machine))
-    packed = at.packed((right, tile.columns), lambda: pack(weight, tile.columns))
+    columns = tile_for(shape_of(left)[-2], width, at.machine).columns
+    return by_packed(at, left, at.packed((right, columns), lambda: pack(weight, columns)), width)
+
+
+def tile_for(rows: Extent | None, width: int, machine: Machine) -> Tile:
+    return fitting(rows, pick_tile(known(rows), width, machine))
+
+
+def by_packed(at: Lowering, left: relax.Expr, packed: relax.Expr, width: int) -> relax.Expr:
+    columns = shape_of(packed)[-1]
+    tile = Tile(_rows_beside(at, shape_of(left)[-2], width, columns), columns)
 
     def compute(a: te.Tensor, w: te.Tensor) -> te.Tensor:
         def panel(_: Sequence[Any], k: Any, column: Any) -> Any:
-            return w(column // tile.columns, k, column % tile.columns)
+            return w(column // columns, k, column % columns)
 
         return product(a, panel, list(a.shape[:-2]), width, tile)
 
     return at.call(compute, left, packed, name="matmul")
+
+
+def _rows_beside(at: Lowering, rows: Extent, width: int, columns: int) -> int:
+    """The height of a tile whose width is settled."""
+    return fitting(rows, pick_tile(known(rows), width, at.machine, columns // at.machine.vector_lanes)).rows
 
 
 def _by_tensor(at: Lowering, left: relax.Expr, right: relax.Expr) -> relax.Expr:
@@ -118,13 +133,13 @@ def product(
     return te.compute((*batch, rows, width), lambda *i: tiles(*i), name="product")
 
 
-def fitting(rows: Extent, tile: Tile) -> Tile:
+def fitting(rows: Extent | None, tile: Tile) -> Tile:
     """The tile with a height that suits rows of an unknown number.
 
     Of 196*b rows no tile of 7 is incomplete. A height that shares a factor with the 196 but does not divide it is no
     good: TVM shortens the fraction in the number of tiles and can no longer show that they cover the rows.
     """
-    if isinstance(rows, int):
+    if rows is None or isinstance(rows, int):
         return tile
     factor = multiple_of(rows)
     heights = range(tile.rows, 0, -1)

@@ -39,6 +39,8 @@ def schedule_all(mod: tvm.IRModule, machine: Machine, explain: Explain) -> tvm.I
 
 
 def schedule(function: tirx.PrimFunc, name: str, machine: Machine, explain: Explain) -> tirx.PrimFunc:
+    if not isinstance(function.body, s_tir.SBlockRealize) or function.body.block.name_hint != "root":
+        return function  # written without blocks, in the order it is to run
     for rule, applies, apply in _RULES:
         sch = s_tir.Schedule(ir.IRModule({"main": function}))
         try:
