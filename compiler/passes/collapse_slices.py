@@ -20,7 +20,10 @@ class CollapseSlices(LocalRewrite):
             return
         if len(first.outputs[0].uses()) > 1 or first.outputs[0].is_graph_output():
             return
-        inner, outer = _cuts(first), _cuts(node)
+        known = rank(source)
+        if known is None:
+            return
+        inner, outer = _cuts(first, known), _cuts(node, known)
         cuts = _joined(inner, outer) if inner is not None and outer is not None else None
         if cuts is None:
             self.decline(node, "the bounds of the two slices cannot be put into one")
@@ -32,9 +35,9 @@ class CollapseSlices(LocalRewrite):
         self.edit.become(node, "Slice", [source, starts, ends, axes, steps], origins=[first])
 
 
-def _cuts(node: ir.Node) -> Cuts | None:
-    known, starts, ends = rank(node.inputs[0]), small_ints(input_of(node, 1)), small_ints(input_of(node, 2))
-    if known is None or not starts or not ends:
+def _cuts(node: ir.Node, known: int) -> Cuts | None:
+    starts, ends = small_ints(input_of(node, 1)), small_ints(input_of(node, 2))
+    if not starts or not ends:
         return None
     axes = small_ints(input_of(node, 3)) if input_of(node, 3) is not None else list(range(len(starts)))
     steps = small_ints(input_of(node, 4)) if input_of(node, 4) is not None else [1] * len(starts)

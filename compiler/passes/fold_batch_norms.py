@@ -10,6 +10,7 @@ import numpy as np
 import onnx_ir as ir
 
 from compiler.contracts import Array
+from compiler.ir.provenance import inherit
 from compiler.passes.linear import linear
 from compiler.passes.rewriting import LocalRewrite, constant, input_of, is_op, wanted
 
@@ -42,6 +43,7 @@ class FoldBatchNorms(LocalRewrite):
             self.edit.take_over(node, producer)
         else:
             assert source.dtype is not None
+            inherit([producer], [node])
             rest = self.edit.constant(shift.astype(source.dtype.numpy()), node.outputs[0], source.dtype)
             self.edit.become(node, "Add", [source, rest], origins=[producer])
 

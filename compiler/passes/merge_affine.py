@@ -31,7 +31,7 @@ class MergeAffine(LocalRewrite):
         if both is None:
             self.decline(node, "a sum that is cut by rounding, and then taken back, is no sum")
             return
-        dtype = source.dtype
+        dtype = node.outputs[0].dtype
         assert dtype is not None
         with np.errstate(over="ignore", under="ignore"):
             narrow = both.astype(dtype.numpy())

@@ -16,6 +16,7 @@ from compiler.contracts import PassRecord, Signature
 from compiler.errors import CompileError, InternalError, PlumblineError
 from compiler.ir.store import weight_bytes
 from compiler.ir.verify import signature_of, verify
+from compiler.passes.rewriting import graphs
 
 BOUND = 5  # how often a group may run until it settles
 
@@ -76,9 +77,11 @@ DEFAULT: tuple[Step, ...] = (
     _step("lift-constants", "first: later passes look at initializers only"),
     _step("raise-opset", "before all that asks which operators there are"),
     _step("infer-shapes", "early: many passes ask for a shape"),
+    _step("name-sizes", "after infer-shapes, whose invented names it replaces"),
     _step("remove-dead-code", "before merging: dead weights cost time"),
     _step("merge-duplicate-weights", "before any folding, which must know who shares a weight"),
     *_tidy("tidy"),
+    _step("name-sizes", "again: the tidying made constants of what was computed"),
     _step("fuse-layer-normalization", "fusions: after the tidying, which leaves one spelling of many things"),
     _step("fuse-rms-normalization", "after fuse-layer-normalization, whose second half looks like it"),
     _step("fuse-attention", "after the tidying, which finds the sizes that must agree"),
@@ -151,6 +154,7 @@ class Runner:
         self._repro = repro
         self._start = model.clone() if repro is not None else None
         self._done: list[Named] = []
+        self._measured = _Measured.of(model)
 
     def settle(self, group: str, passes: Iterable[Named]) -> None:
         """Once through; a named group again and again until nothing changes."""
@@ -172,7 +176,7 @@ class Runner:
         for watch in self._watches:
             watch.before(name, self._model)
         try:
-            record = _run_one(self._model, name, instance)
+            record, self._measured = _run_one(self._model, name, instance, self._measured)
             for watch in self._watches:
                 watch.after(record, self._model)
         except PlumblineError as error:
@@ -188,17 +192,32 @@ class Runner:
             return None
         from compiler.ir.store import save
 
+        measured = _Measured.of(self._start)
         for name, instance in self._done:
-            _run_one(self._start, name, instance)
+            _, measured = _run_one(self._start, name, instance, measured)
         self._repro.mkdir(parents=True, exist_ok=True)
         path = self._repro / "pass-input.onnx"
         save(self._start, path)
         return str(path)
 
 
-def _run_one(model: ir.Model, name: str, instance: ir.passes.PassBase) -> PassRecord:
-    before = signature_of(model)
-    operators, size = _operators(model), weight_bytes(model)
+@dataclass(frozen=True)
+class _Measured:
+    """What is counted of a graph; it is counted again only after a pass that changed something."""
+
+    signature: Signature
+    operators: Counter[str]
+    size: int
+
+    @staticmethod
+    def of(model: ir.Model) -> _Measured:
+        operators = Counter(node.op_type for graph in graphs(model) for node in graph)
+        return _Measured(signature_of(model), operators, weight_bytes(model))
+
+
+def _run_one(
+    model: ir.Model, name: str, instance: ir.passes.PassBase, before: _Measured
+) -> tuple[PassRecord, _Measured]:
     started = time.perf_counter()
     try:
         result = instance(model)
@@ -217,21 +236,23 @@ def _run_one(model: ir.Model, name: str, instance: ir.passes.PassBase) -> PassRe
     seconds = time.perf_counter() - started
     if result.modified:
         _hold_structure(name, model)
-    _hold_signature(name, before, signature_of(model))
+    after = _Measured.of(model) if result.modified else before
+    _hold_signature(name, before.signature, after.signature if result.modified else signature_of(model))
     declined: tuple[str, ...] = getattr(instance, "take_declined", tuple)()
-    after, left = (_operators(model), weight_bytes(model)) if result.modified else (operators, size)
-    change = {kind: after[kind] - operators[kind] for kind in sorted({*operators, *after})}
-    return PassRecord(
+    kinds = sorted({*before.operators, *after.operators})
+    change = {kind: after.operators[kind] - before.operators[kind] for kind in kinds}
+    record = PassRecord(
         name,
         bool(result.modified),
-        operators.total(),
-        after.total(),
-        size,
-        left,
+        before.operators.total(),
+        after.operators.total(),
+        before.size,
+        after.size,
         round(seconds, 4),
         declined,
         {kind: count for kind, count in change.items() if count},
     )
+    return record, after
 
 
 def _hold_structure(name: str, model: ir.Model) -> None:
@@ -253,7 +274,3 @@ def _pairs(before: Signature, after: Signature) -> list[tuple[Any, Any]]:
     if len(old) != len(new):
         return [(f"{len(old)} inputs and outputs", f"{len(new)}")]
     return list(zip(old, new, strict=True))
-
-
-def _operators(model: ir.Model) -> Counter[str]:
-    return Counter(node.op_type for node in ir.traversal.RecursiveGraphIterator(model.graph))

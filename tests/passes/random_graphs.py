@@ -1,4 +1,4 @@
-"""Small random graphs that are full of what passes look for: chains, no-ops, shape arithmetic, shared weights, subgraphs.
+"""Small random graphs, full of what passes look for: chains, no-ops, shape arithmetic, shared weights, subgraphs.
 
 Every dim is followed at three choices of sizes at once, so that the graph is valid at all of them.
 """

@@ -1,4 +1,4 @@
-"""What random graphs are made of: each function adds an operator, or a few that belong together, if there is a place."""
+"""What random graphs are made of: each function adds an operator, or a few that belong together, where it can."""
 
 from __future__ import annotations
 
