@@ -14,8 +14,9 @@ import onnx_ir as ir
 
 from compiler.contracts import Dim
 from compiler.errors import CompileError
+from compiler.ir.extents import Extents
 from compiler.ir.provenance import describe
-from compiler.ir.ranges import Extents, Range, Ranges, type_range
+from compiler.ir.ranges import Range, Ranges, type_range
 
 INT32 = 2**31 - 1
 _FLOAT32 = 2**24  # up to here float32 has every integer

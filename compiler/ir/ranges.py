@@ -2,23 +2,22 @@
 
 The intervals are of the mathematical results, as if no type had an end; a user sees from them where a type would
 overflow. Floats are taken at their finite values: what a NaN or an infinity becomes as an integer, ONNX leaves open.
-Sizes are looked at with every named dim at its lower and at its upper end: they grow with what they are made of.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
 
 from compiler.contracts import Array, Dim
+from compiler.ir.extents import UNKNOWN, Extents
 from compiler.ir.subgraphs import subgraphs_of
 
 SMALL = 256  # elements; of tensors up to here each element has an interval of its own
-_FLOAT_MAX = float(np.finfo(np.float32).max)
-_LONGEST = float(2**31 - 1)  # a size that nothing is known of: no runtime has longer axes
+LARGEST_FLOAT = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +37,7 @@ class Range:
         if array.size == 0:
             return Range.of(0, 0)
         if array.size <= SMALL:
-            exact = np.nan_to_num(array.astype(np.float64), nan=0, posinf=_FLOAT_MAX, neginf=-_FLOAT_MAX)
+            exact = np.nan_to_num(array.astype(np.float64), nan=0, posinf=LARGEST_FLOAT, neginf=-LARGEST_FLOAT)
             return Range(exact, exact)
         numbers = array[np.isfinite(array)] if array.dtype.kind == "f" else array
         return Range.of(float(numbers.min()), float(numbers.max())) if numbers.size else Range.of(0, 0)
@@ -56,6 +55,10 @@ class Range:
         """The numbers themselves, where the bounds leave only one."""
         return self.low if np.array_equal(self.low, self.high) else None
 
+    def is_each_of(self, value: ir.Value | None) -> bool:
+        """Whether there is one interval for each element, in the tensor's own shape."""
+        return value is not None and value.shape is not None and self.low.shape == tuple(value.shape)
+
     def whole(self) -> Range:
         return Range.of(self.least, self.most)
 
@@ -70,8 +73,24 @@ def _number(value: float) -> str:
     return str(int(value)) if abs(value) < 1e6 else f"{value:.3g}"
 
 
+def bounded(low: Array, high: Array) -> Range:
+    """Finite bounds, and of one interval only where there would be many."""
+    low, high = (np.clip(np.nan_to_num(side, nan=0.0), -LARGEST_FLOAT, LARGEST_FLOAT) for side in (low, high))
+    made = Range(np.asarray(low, np.float64), np.asarray(high, np.float64))
+    return made.whole() if made.low.size > SMALL else made
+
+
 def hull(ranges: Sequence[Range]) -> Range:
     return Range.of(min(one.least for one in ranges), max(one.most for one in ranges))
+
+
+def summed(count: float, each: Range) -> Range:
+    """A sum of up to so many numbers, which may be of none."""
+    return Range.of(min(0.0, each.least, count * each.least), max(0.0, each.most, count * each.most))
+
+
+def is_whole(value: ir.Value) -> bool:
+    return value.dtype is not None and value.dtype.is_integer()
 
 
 def type_range(dtype: ir.DataType | None) -> Range:
@@ -79,7 +98,7 @@ def type_range(dtype: ir.DataType | None) -> Range:
     if dtype is ir.DataType.BOOL:
         return Range.of(0, 1)
     if dtype is None or not dtype.is_integer():
-        return Range.of(-_FLOAT_MAX, _FLOAT_MAX)
+        return Range.of(-LARGEST_FLOAT, LARGEST_FLOAT)
     if dtype.is_signed():
         return Range.of(-(2.0 ** (dtype.bitwidth - 1)), 2.0 ** (dtype.bitwidth - 1) - 1)
     return Range.of(0, 2.0**dtype.bitwidth - 1)
@@ -120,18 +139,18 @@ class Ranges:
         exact, limits = self.of(value), type_range(value.dtype)
         return exact if exact.within(limits.least, limits.most) else limits
 
-    def extent(self, value: ir.Value, axis: int) -> tuple[float, float]:
+    def extent(self, value: ir.Value, axis: int) -> tuple[int, int]:
         """The smallest and the largest size of an axis."""
         return self._extents.of(value, axis)
 
-    def extents(self, value: ir.Value) -> list[tuple[float, float]] | None:
+    def extents(self, value: ir.Value) -> list[tuple[int, int]] | None:
         return self._extents.all_of(value)
 
     def count(self, value: ir.Value, axes: Sequence[int] | None = None) -> float:
         """How many elements there are at most, along these axes."""
         sizes = self._extents.all_of(value)
         if sizes is None:
-            return _LONGEST
+            return UNKNOWN
         return float(np.prod([size[1] for place, size in enumerate(sizes) if axes is None or place in axes]))
 
     # -- graphs -------------------------------------------------------------------------------------------------
@@ -149,7 +168,8 @@ class Ranges:
             self._found[value] = self._assumed.get(value, found)
 
     def _results(self, node: ir.Node) -> Sequence[Range]:
-        from compiler.ir.range_rules import RULES  # here, because the rules are written in terms of this module
+        # Here, because the rules are written in terms of this module.
+        from compiler.ir import range_arithmetic, range_places
 
         if node.domain != "":
             return []
@@ -157,7 +177,7 @@ class Ranges:
             return self._branches(node)
         if node.op_type in ("Loop", "Scan"):
             return self._repeated(node)
-        rule: Rule | None = RULES.get(node.op_type)
+        rule: Rule | None = range_arithmetic.RULES.get(node.op_type) or range_places.RULES.get(node.op_type)
         if rule is None or any(subgraphs_of(node)):
             return []
         given = [self.held(value) if value is not None else _ABSENT for value in node.inputs]
@@ -173,7 +193,7 @@ class Ranges:
         (body,) = subgraphs_of(node)
         given = [self.held(value).whole() if value is not None else _ABSENT for value in node.inputs]
         if node.op_type == "Loop":
-            steps = Range.of(0, max(given[0].most - 1, 0) if node.inputs[0] is not None else _LONGEST)
+            steps = Range.of(0, max(given[0].most - 1, 0) if node.inputs[0] is not None else UNKNOWN)
             lead, state, rows = [steps, Range.of(0, 1)], given[2:], []
         else:
             scanned = node.attributes["num_scan_inputs"].as_int()
@@ -201,74 +221,3 @@ def _constant(value: ir.Value) -> Range:
     if tensor.dtype is ir.DataType.STRING:
         return type_range(None)
     return Range.constant(tensor.numpy())
-
-
-class Extents:
-    """The sizes of axes, with every named dim at its lower end and at its upper end."""
-
-    def __init__(self, model: ir.Model, dims: Mapping[str, Dim]) -> None:
-        self._model = model
-        self._dims = dims
-        self._ends: list[dict[str, list[int | None]]] | None = None
-
-    def of(self, value: ir.Value, axis: int) -> tuple[float, float]:
-        sizes = self.all_of(value)
-        return sizes[axis] if sizes is not None and -len(sizes) <= axis < len(sizes) else (0.0, _LONGEST)
-
-    def all_of(self, value: ir.Value) -> list[tuple[float, float]] | None:
-        if value.shape is None:
-            return None
-        return [self._extent(value, place, dim) for place, dim in enumerate(value.shape)]
-
-    def _extent(self, value: ir.Value, place: int, dim: int | ir.SymbolicDim) -> tuple[float, float]:
-        if isinstance(dim, int):
-            return float(dim), float(dim)
-        if dim.value is not None and dim.value in self._dims:
-            return float(self._dims[dim.value].lo), float(self._dims[dim.value].hi)
-        found = [sizes for end in self._at_both_ends() if (sizes := end.get(value.name or "")) is not None]
-        known = [float(size) for sizes in found if place < len(sizes) and (size := sizes[place]) is not None]
-        return (min(known), max(known)) if len(known) == 2 else (0.0, _LONGEST)
-
-    def _at_both_ends(self) -> list[dict[str, list[int | None]]]:
-        """Only when it is asked for: few models need to know sizes that no name says."""
-        if self._ends is None:
-            ends = ({name: end(dim) for name, dim in self._dims.items()} for end in (_lower, _upper))
-            self._ends = [_sizes_with(self._model, sizes) for sizes in ends]
-        return self._ends
-
-
-def _lower(dim: Dim) -> int:
-    return dim.lo
-
-
-def _upper(dim: Dim) -> int:
-    return dim.hi
-
-
-def _sizes_with(model: ir.Model, sizes: Mapping[str, int]) -> dict[str, list[int | None]]:
-    from onnx_ir.passes.common import ShapeInferencePass
-
-    copy = model.clone()
-    for graph in copy.graphs():
-        for node in graph:
-            for value in node.outputs:
-                value.shape = None  # or the inference would believe the names that stand there
-        for value in graph.outputs:
-            value.shape = None
-    for value in copy.graph.inputs:
-        if value.shape is not None:
-            dims = [dim if isinstance(dim, int) else sizes.get(dim.value or "") for dim in value.shape]
-            value.shape = ir.Shape(dims)
-    ShapeInferencePass()(copy)
-    return {value.name: _known(value.shape) for value in _values(copy) if value.name and value.shape is not None}
-
-
-def _known(shape: ir.Shape) -> list[int | None]:
-    return [dim if isinstance(dim, int) else None for dim in shape]
-
-
-def _values(model: ir.Model) -> Iterator[ir.Value]:
-    for graph in model.graphs():
-        yield from graph.inputs
-        for node in graph:
-            yield from node.outputs
