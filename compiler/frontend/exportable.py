@@ -44,4 +44,32 @@ def _repeated(data: torch.Tensor, repeats: int, dim: int | None) -> torch.Tensor
     return data.unsqueeze(dim + 1).expand(sizes).flatten(dim, dim + 1)
 
 
-_REPLACED = ((embedding_bags.replaceable, embedding_bags.replace), (_repeats_dynamically, _repeat))
+def _unsqueezes_complex(node: torch.fx.Node) -> bool:
+    """torch 2.13 writes a view of complex numbers, and not this special case of one."""
+    return node.target is torch.ops.aten.unsqueeze.default and node.meta["val"].dtype.is_complex
+
+
+def _unsqueeze(graph: torch.fx.Graph, node: torch.fx.Node) -> None:
+    inline(graph, _with_new_axis, list(node.args), before=node, instead_of=[node])
+
+
+def _with_new_axis(data: torch.Tensor, dim: int) -> torch.Tensor:
+    dim %= data.dim() + 1
+    return data.reshape([*data.shape[:dim], 1, *data.shape[dim:]])
+
+
+def _asks_whether_all_is_true(node: torch.fx.Node) -> bool:
+    """What torch's own checks ask, under a private name that torch 2.13 cannot write."""
+    return node.target is torch.ops.aten._is_all_true.default
+
+
+def _ask_in_public(graph: torch.fx.Graph, node: torch.fx.Node) -> None:
+    inline(graph, torch.all, list(node.args), before=node, instead_of=[node])
+
+
+_REPLACED = (
+    (embedding_bags.replaceable, embedding_bags.replace),
+    (_repeats_dynamically, _repeat),
+    (_unsqueezes_complex, _unsqueeze),
+    (_asks_whether_all_is_true, _ask_in_public),
+)

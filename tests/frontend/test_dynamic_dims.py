@@ -199,10 +199,10 @@ def test_a_loop_over_a_dim_is_told() -> None:
 
 def test_a_reshape_that_changes_nothing_at_one_size_says_what_to_write() -> None:
     def reshape(x: torch.Tensor) -> torch.Tensor:
-        return x.reshape(7, -1)  # reshape
+        return x.reshape(7, -1)  # seven
 
     error = specialized(reshape, "x:float32[n=1..9,7]")
-    assert line_of("reshape") in str(error.where)
+    assert line_of("seven") in str(error.where)
     assert "a range without 7" in str(error.hint)
     assert "x.flatten().reshape" in str(error.hint)
     captured(Function(lambda x: x.flatten().reshape(7, -1)), "x:float32[n=1..9,7]")

@@ -47,3 +47,32 @@ def test_a_constant_number_of_repeats_needs_no_help() -> None:
             return x.repeat_interleave(2, dim=0)
 
     assert exportable_graph(export(Twice(), (torch.ones(3, 2),))) is None
+
+
+@pytest.mark.parametrize("dim", [0, 1, -1])
+def test_complex_numbers_take_a_new_axis(dim: int) -> None:
+    """As rotary embeddings in complex numbers do."""
+
+    class Rotate(nn.Module):
+        def forward(self, x: torch.Tensor, angle: torch.Tensor) -> torch.Tensor:
+            turn = torch.polar(torch.ones_like(angle), angle).unsqueeze(dim)
+            return torch.view_as_real(torch.view_as_complex(x) * turn)
+
+    x, angle = torch.randn(3, 3, 3, 2), torch.randn(3, 3)
+    dims = {0: Dim("n", max=9)} if dim else {}
+    exported = export(Rotate(), (x, angle), dynamic_shapes=(dims, dims))
+    model = from_exported(exported, 24, retry=lambda: None)
+    session = onnxruntime.InferenceSession(ir.to_proto(model).SerializeToString())
+    have = session.run(None, {"x": x.numpy(), "angle": angle.numpy()})[0]
+    np.testing.assert_allclose(have, Rotate()(x, angle).numpy(), rtol=1e-5, atol=1e-6)
+
+
+def test_a_question_about_all_values() -> None:
+    class Asks(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.where(torch.ops.aten._is_all_true(x > 0), x, -x)
+
+    model = from_exported(export(Asks(), (torch.ones(3),)), 24, retry=lambda: None)
+    session = onnxruntime.InferenceSession(ir.to_proto(model).SerializeToString())
+    for x in (np.array([1, 2, 3], np.float32), np.array([1, -2, 3], np.float32)):
+        np.testing.assert_array_equal(session.run(None, {"x": x})[0], x if x.min() > 0 else -x)
