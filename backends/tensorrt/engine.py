@@ -12,11 +12,13 @@ from backends.tensorrt.cache import CacheFile
 from backends.tensorrt.flavor import Runtime
 from backends.tensorrt.gpu import Gpu
 from backends.tensorrt.log import logger
+from backends.tensorrt.mapped import letting_go
 from backends.tensorrt.options import Settings
 from backends.tensorrt.places import Places
 from backends.tensorrt.profiles import Profile, profile
 from compiler.contracts import Signature
 from compiler.errors import CompileError, UnavailableError, UsageError
+from compiler.graph_files import data_file
 
 # The oldest that is built for unless it is asked for: 7.5 has no kernels for products of float32 matrices.
 _OLDEST = (8, 0)
@@ -81,16 +83,20 @@ def build(plan: Plan, graph: Path, file: Path) -> None:
     """Writes the engine to `file`."""
     trt = plan.runtime.trt
     log = logger(trt)
+    log.take()
     builder = trt.Builder(log)
     if plan.settings.threads:
         builder.max_threads = plan.settings.threads
-    network = networks.parse(trt, builder, log, graph)
+    network = networks.parse(trt, builder, log, graph.resolve())
     config = configured(builder, plan)
     keep = _with_timings(config, plan)
+    weights = data_file(graph).resolve()
+    if weights.exists():
+        config.progress_monitor = letting_go(trt, weights)
     with file.open("wb") as out:
         built = _write(trt, builder, network.layers, config, out)
     if not built:
-        raise _failed(log.errors, graph)
+        raise _failed(log.take(), graph)
     keep()
 
 
@@ -128,6 +134,7 @@ def _flags(trt: Any, settings: Settings) -> Mapping[Any, bool]:
         flag.TF32: settings.tf32,
         flag.STRICT_NANS: settings.strict_nans,
         flag.VERSION_COMPATIBLE: settings.version_compatible,
+        flag.EXCLUDE_LEAN_RUNTIME: settings.version_compatible,  # it would be code for the CPU in the engine
         flag.STRIP_PLAN: settings.strip_weights,
     }
 
@@ -175,6 +182,6 @@ def _failed(errors: list[str], graph: Path) -> CompileError:
         "runtime-refused",
         "TensorRT parsed this model, but could not build it",
         where=Places(graph).mentioned(errors),
-        why=" / ".join(dict.fromkeys(errors)) or "it does not say why",
+        why=" / ".join(errors) or "it does not say why",
         hint="another --option tensorrt.compute_capability, or another --target",
     )

@@ -29,9 +29,7 @@ class Loaded:
 
     def said(self) -> str:
         """What TensorRT complained about since the last time."""
-        text = " / ".join(dict.fromkeys(self.log.errors))
-        self.log.errors.clear()
-        return text
+        return " / ".join(self.log.take())
 
     def close(self) -> None:
         self.keep()
@@ -44,6 +42,7 @@ def load(runtime: Runtime, gpu: Gpu, artifact: Artifact, folder: Path, settings:
     """The bundle's hashes were checked before: an engine is code."""
     trt = runtime.trt
     log = logger(trt)
+    log.take()
     host = trt.Runtime(log)  # engine_host_code_allowed stays False: code for the CPU has no place in our engines
     if settings.threads:
         host.max_threads = settings.threads
@@ -52,12 +51,12 @@ def load(runtime: Runtime, gpu: Gpu, artifact: Artifact, folder: Path, settings:
         _check(runtime, host, engine_bytes, gpu, artifact)
         engine = host.deserialize_cuda_engine(engine_bytes)
     if engine is None:
-        raise _unusable(gpu, artifact, " / ".join(log.errors))
+        raise _unusable(gpu, artifact, " / ".join(log.take()))
     if settings.strip_weights:
         _fill(trt, engine, log, folder / artifact.files[1])
     context, keep = _context(runtime, gpu, engine, file, settings)
     if context is None:
-        raise CompileError("gpu-failed", "the engine cannot be made ready to run", why=" / ".join(log.errors) or None)
+        raise CompileError("gpu-failed", "the engine cannot be made ready to run", why=" / ".join(log.take()) or None)
     return Loaded(log, engine, context, host, keep)
 
 
@@ -88,7 +87,7 @@ def _fill(trt: Any, engine: Any, log: Any, graph: Path) -> None:
     refitter = trt.Refitter(engine, log)
     parser = trt.OnnxParserRefitter(refitter, log)
     if not parser.refit_from_file(str(graph)) or not refitter.refit_cuda_engine():
-        raise CompileError("gpu-failed", "the engine's weights cannot be filled in", why=" / ".join(log.errors) or None)
+        raise CompileError("gpu-failed", "the engine's weights cannot be filled in", why=" / ".join(log.take()) or None)
 
 
 def _context(runtime: Runtime, gpu: Gpu, engine: Any, file: Path, settings: Settings) -> tuple[Any, Callable[[], None]]:

@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import re
+from collections import deque
+from functools import cache
 from typing import Any
 
 # "[graphShapeAnalyzer.cpp::analyzeShapes::2084] Error Code 4: Miscellaneous (...)": where in its source says nothing.
 _SOURCE = re.compile(r"^(?:\[[\w.]+(?:::[\w~<>]+)*::\d+\] |[\w.]+:\d+: )")
+_KEPT = 100
 
 
+@cache
 def logger(trt: Any) -> Any:
-    """An ILogger with its errors, in order, in `errors`."""
+    """The one ILogger of this process: TensorRT goes on with the first that it was given, whatever comes later."""
 
     class Log(trt.ILogger):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
-            self.errors: list[str] = []
+            self._errors: deque[str] = deque(maxlen=_KEPT)
 
         def log(self, severity: Any, text: str) -> None:
             if severity <= trt.ILogger.Severity.ERROR:
-                self.errors.append(_SOURCE.sub("", text).strip())
+                self._errors.append(_SOURCE.sub("", text).strip())
+
+        def take(self) -> list[str]:
+            """The errors since the last time, each once."""
+            taken = list(dict.fromkeys(self._errors))
+            self._errors.clear()
+            return taken
 
     return Log()

@@ -6,11 +6,13 @@ Where an NVIDIA GPU is, the contract's calls run; elsewhere each of them builds 
 from __future__ import annotations
 
 import importlib.util
+import mmap
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import onnx
 import onnx.parser
 import onnx_ir as ir
@@ -24,9 +26,10 @@ from backends.tensorrt import flavor as flavors
 from backends.tensorrt import gpu as gpus
 from backends.tensorrt.gpu import Gpu
 from backends.tensorrt.legality import LEGALITY, REFUSES
+from backends.tensorrt.mapped import let_go
 from compiler.contracts import Artifact, Dim, Ready, Unavailable
 from compiler.errors import CompileError, PlumblineError, UnavailableError, UsageError
-from compiler.graph_files import GRAPH
+from compiler.graph_files import GRAPH, data_file
 from compiler.ir.provenance import NAME_SCOPES, STACK_TRACE
 from compiler.ir.verify import signature_of
 
@@ -120,11 +123,41 @@ def test_the_artifact_says_what_it_was_built_for(tmp_path: Path) -> None:
         {"optimization_level": "0"},
         {"workspace": "64M"},
         {"threads": "1"},
+        {"version_compatible": "true"},
     ],
     ids=lambda options: "=".join(*options.items()),
 )
 def test_an_engine_is_built_with(tmp_path: Path, options: dict[str, str]) -> None:
     assert build(tmp_path, AFFINE, N, **options).files == ("model.engine",)
+
+
+@with_rtx
+def test_weights_in_a_file_of_their_own_make_the_same_engine(tmp_path: Path) -> None:
+    """They are let go of while TensorRT still works with them."""
+    weights = np.random.default_rng(0).standard_normal((512, 512)).astype(np.float32)
+    text = "(float[n,512] x, float[512,512] w) => (float[n,512] y) { t = MatMul(x, w)  y = Softmax(t) }"
+    engines = []
+    for place in ("inside", "beside"):
+        model = ir.from_proto(onnx.parser.parse_model(HEADER + text))
+        folder, value = tmp_path / place, model.graph.inputs.pop(1)
+        folder.mkdir()
+        value.const_value = ir.tensor(weights, name="w")
+        model.graph.register_initializer(value)
+        signature = signature_of(model, {"n": N})
+        ir.save(model, folder / GRAPH, external_data=data_file(folder / GRAPH).name if place == "beside" else None)
+        assert data_file(folder / GRAPH).exists() is (place == "beside")
+        artifact = backends.get("tensorrt").build(folder / GRAPH, signature, ADA, folder)
+        engines.append((folder / artifact.files[0]).read_bytes())
+    assert engines[0] == engines[1]
+
+
+def test_a_mapping_that_is_let_go_of_reads_as_before(tmp_path: Path) -> None:
+    file = tmp_path / "weights"
+    file.write_bytes(bytes(range(256)) * 4096)
+    with file.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        before = mapped[:]
+        let_go(file)
+        assert mapped[:] == before
 
 
 @with_rtx

@@ -107,3 +107,7 @@ def test_weights_that_can_be_exchanged_need_a_gpu_at_build_time(flag: str, capfd
     text = f"(float[4,8] x) => (float[4,8] y) <float[8,8] w = {{{weights}}}> {{ y = MatMul(x, w) }}"
     assert build(text, flag=flag) == "not built"
     assert "CUDA_SUCCESS" in "".join(capfd.readouterr())
+
+
+def test_a_version_compatible_engine_asks_for_a_library_that_the_package_lacks() -> None:
+    assert build(MATMUL, flag="VERSION_COMPATIBLE") == "not built"
