@@ -85,6 +85,8 @@ DEFAULT: tuple[Step, ...] = (
     _step("fuse-layer-normalization", "fusions: after the tidying, which leaves one spelling of many things"),
     _step("fuse-rms-normalization", "after fuse-layer-normalization, whose second half looks like it"),
     _step("fuse-attention", "after the tidying, which finds the sizes that must agree"),
+    _step("fuse-repeated-heads", "after fuse-attention"),
+    _step("fuse-rotary-embedding", "after the tidying; its angles lose their second half"),
     _step("infer-shapes", "again: what has become constant gives more shapes away"),
     _step("fuse-gelu", "before the algebra, which would move its factors into weights"),
     _step("fuse-swish", "as above"),
