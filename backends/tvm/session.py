@@ -71,6 +71,10 @@ class TvmSession(Closing):
 
 def _aligned(array: Array) -> Array:
     """Contiguous, and where vector instructions want it; a copy only if it has to be."""
+    if array.size == 0:
+        # numpy counts an axis of length 0 as 1 in the strides before it, TVM does not.
+        steps = [int(np.prod(array.shape[axis + 1 :])) * array.itemsize for axis in range(array.ndim)]
+        return np.lib.stride_tricks.as_strided(np.empty(array.shape, array.dtype), strides=steps)
     if array.flags.c_contiguous and array.flags.writeable and array.ctypes.data % _ALIGNMENT == 0:
         return array
     spare = np.empty(array.nbytes + _ALIGNMENT, np.uint8)

@@ -14,9 +14,9 @@ from typing import Any
 from tvm import relax, te, tirx
 
 from backends.tvm.emit.elementwise import number
-from backends.tvm.emit.extents import Extent, expression
+from backends.tvm.emit.extents import Extent, equal, expression
 from backends.tvm.emit.op import Emit, Op, Result
-from backends.tvm.emit.reductions import narrowed, widened
+from backends.tvm.emit.reductions import extreme, narrowed, widened
 from backends.tvm.emit.shaping import concatenated, slice_axis
 
 _TO_BSNH = [0, 2, 1, 3]  # and back
@@ -162,13 +162,22 @@ def _in_steps(op: Op, heads: _Heads) -> tuple[relax.Expr, relax.Expr | None]:
     if op.has(6):
         scores = _within_lengths(op, scores, causal)
     stages.append(scores)
-    weights = op.emit(relax.op.nn.softmax(scores, -1))
+    weights = _shares(op, scores)
     stages.append(weights)
     y = op.emit(relax.op.permute_dims(op.emit(relax.op.matmul(weights, v)), _TO_BSNH))
     if not op.wants(3):
         return y, None
     mode = op.attr("qk_matmul_output_mode", 0)
     return y, narrowed(op, stages[mode])
+
+
+def _shares(op: Op, scores: relax.Expr) -> relax.Expr:
+    """A softmax, but a query that may see nothing at all takes nothing: 0, where softmax alone gives NaN."""
+    dtype = str(scores.ty.dtype)
+    weights = op.emit(relax.op.nn.softmax(scores, -1))
+    most = extreme(op, scores, [3], True)
+    blind = op.emit(relax.op.equal(most, op.const(-math.inf, dtype)))
+    return op.emit(relax.op.where(blind, op.const(0, dtype), weights))
 
 
 def _within_lengths(op: Op, scores: relax.Expr, causal: bool) -> relax.Expr:
@@ -231,7 +240,7 @@ def _turned(op: Op, x: relax.Expr, cos: relax.Expr, sin: relax.Expr, turned: int
     def compute(data: te.Tensor, cosine: te.Tensor, sine: te.Tensor) -> te.Tensor:
         def element(b: Any, s: Any, h: Any, d: Any) -> Any:
             pair = tirx.floordiv(d, 2) if interleaved else tirx.floormod(d, half)
-            first = tirx.EQ(tirx.floormod(d, 2), 0) if interleaved else d < half
+            first = equal(tirx.floormod(d, 2), 0) if interleaved else d < half
             low, high = (2 * pair, 2 * pair + 1) if interleaved else (pair, pair + half)
             a, other = data(b, s, h, low), data(b, s, h, high)
             c, sn = cosine(b, s, pair), sine(b, s, pair)

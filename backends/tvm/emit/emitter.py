@@ -13,7 +13,7 @@ from tvm import ir as tvm_ir
 from tvm import relax, sym, te, tirx
 
 from backends.tvm.emit import known as shapes
-from backends.tvm.emit.extents import Extent, expression, settled
+from backends.tvm.emit.extents import Extent, equal, expression, settled
 from backends.tvm.emit.known import Known
 from backends.tvm.emit.op import Emit, Op, Result, unsupported
 from compiler.contracts import Array, Dim, Signature, TensorSpec
@@ -111,7 +111,7 @@ class Emitter:
                 place = index[0] if index else 0
                 chosen = values[-1]
                 for number in range(len(values) - 2, -1, -1):
-                    chosen = tirx.Select(tirx.EQ(place, number), values[number], chosen)
+                    chosen = tirx.Select(equal(place, number), values[number], chosen)
                 return chosen.astype(dtype)
 
             return te.compute((len(values),), element, name="extents")
@@ -198,7 +198,8 @@ class Emitter:
     def _emit(self, op: Op) -> None:
         node = op.node
         if node.op_type == "Constant":
-            self._constants[node.outputs[0]] = _constant_of(op)
+            self._constants[node.outputs[0]] = array = _constant_of(op)
+            node.outputs[0].dtype = ir.DataType.from_numpy(array.dtype)
             return
         known = shapes.evaluate(op)
         if known is not None:

@@ -23,6 +23,13 @@ def expression(extent: Extent) -> Any:
     return tirx.IntImm("int64", extent) if isinstance(extent, int) else extent
 
 
+def equal(one: Any, other: Any) -> Any:
+    """`==` as an expression. TVM's own operator gives something that is compared when it is asked for its truth."""
+    if isinstance(other, int):
+        other = tirx.const(other, one.ty.dtype)
+    return tirx.EQ(one, other)
+
+
 def same(one: Extent, other: Extent, analyzer: sym.Analyzer) -> bool:
     """Whether two extents are provably equal."""
     if isinstance(one, int) and isinstance(other, int):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from tvm import relax, te, tirx
 
+from backends.tvm.emit.extents import product
 from backends.tvm.emit.op import Emit, Op, Result
 from backends.tvm.emit.reductions import narrowed, widened
 
@@ -19,10 +21,23 @@ def _layer_norm(op: Op) -> Result:
     if op.wants(1) or op.wants(2) or not _spans(op, 1, axes):
         return _layer_norm_in_steps(op, x, scale, axes, epsilon)
     bias = widened(op, op.x(2)) if op.has(2) and _spans(op, 2, axes) else op.emit(relax.op.zeros_like(scale))
-    normal = op.emit(relax.op.nn.layer_norm(x, scale, bias, axes, epsilon))
+    normal = _over_rows(op, axes, x, [scale, bias], lambda *rows: relax.op.nn.layer_norm(*rows, epsilon))
     if op.has(2) and not _spans(op, 2, axes):
         normal = op.emit(relax.op.add(normal, widened(op, op.x(2))))
     return narrowed(op, normal)
+
+
+def _over_rows(
+    op: Op, axes: list[int], x: relax.Expr, weights: list[relax.Expr], make: Callable[..., relax.Expr]
+) -> relax.Expr:
+    """`make(x, *weights, axes)` over the last axis alone as it is; over several, or over all, as rows of one matrix:
+    TVM's own lowering fails where no axis is left."""
+    if len(axes) == 1 and op.rank() > 1:
+        return op.emit(make(x, *weights, axes))
+    shape = op.shape()
+    rows, columns = op.settled(product(shape[: axes[0]])), op.settled(product(shape[axes[0] :]))
+    flat = [op.reshape(weight, [columns]) for weight in weights]
+    return op.reshape(op.emit(make(op.reshape(x, [rows, columns]), *flat, [1])), shape)
 
 
 def _spans(op: Op, place: int, axes: list[int]) -> bool:
@@ -50,10 +65,10 @@ def _rms_norm(op: Op) -> Result:
     epsilon = float(np.float32(op.attr("epsilon", 1e-5)))
     x, scale = widened(op, op.x(0)), widened(op, op.x(1))
     if not _spans(op, 1, axes):
-        scale_of_one = op.emit(relax.op.ones(relax.ShapeExpr([x.ty.shape[axis] for axis in axes]), x.ty.dtype))
-        normal = op.emit(relax.op.nn.rms_norm(x, scale_of_one, axes, epsilon))
+        ones = op.emit(relax.op.ones(relax.ShapeExpr([x.ty.shape[axis] for axis in axes]), x.ty.dtype))
+        normal = _over_rows(op, axes, x, [ones], lambda *rows: relax.op.nn.rms_norm(*rows, epsilon))
         return narrowed(op, op.emit(relax.op.multiply(normal, scale)))
-    return narrowed(op, op.emit(relax.op.nn.rms_norm(x, scale, axes, epsilon)))
+    return narrowed(op, _over_rows(op, axes, x, [scale], lambda *rows: relax.op.nn.rms_norm(*rows, epsilon)))
 
 
 def _batch_norm(op: Op) -> Result:

@@ -9,15 +9,17 @@ from typing import Any
 from tvm import relax, te, tirx
 
 from backends.tvm.emit.elementwise import is_float, maximum, minimum, number
-from backends.tvm.emit.extents import expression, product
+from backends.tvm.emit.extents import equal, expression, product
 from backends.tvm.emit.op import Emit, Op, Result
+from backends.tvm.emit.runtime_sizes import length_of, without_axes
+from backends.tvm.emit.runtime_windows import reduced_at_runtime
 
 _HALVES = ("float16", "bfloat16")
 
 
 def reduced_axes(op: Op) -> list[int] | None:
     """The axes from the front, or None for "leave it as it is"."""
-    axes = op.integers("axes", 1)
+    axes = None if op.has(1) and op.shape(1) == [0] else op.integers("axes", 1)
     if not axes:
         return None if op.attr("noop_with_empty_axes", 0) else list(range(op.rank()))
     return sorted({axis % op.rank() for axis in axes})
@@ -33,11 +35,51 @@ def narrowed(op: Op, x: relax.Expr) -> relax.Expr:
 
 def _reduction(reduce: Callable[[Op, relax.Expr, list[int], bool], relax.Expr]) -> Emit:
     def emit(op: Op) -> Result:
-        axes, keep = reduced_axes(op), bool(op.attr("keepdims", 1))
+        keep = bool(op.attr("keepdims", 1))
         x = widened(op, op.x())
+        if op.has(1) and op.constant(1) is None and length_of(op, 1):
+            return narrowed(op, _at_runtime(op, x, keep))
+        axes = reduced_axes(op)
         return narrowed(op, op.emit(reduce(op, x, axes if axes is not None else [], keep)))
 
     return emit
+
+
+def _at_runtime(op: Op, x: relax.Expr, keep: bool) -> relax.Expr:
+    """Over axes that an input names: the same formulas, over axes that all go or stay."""
+    dtype = str(x.ty.dtype)
+    lengths = without_axes(op, keep=True)
+
+    zero = tirx.const(0, dtype)
+
+    def summed(values: relax.Expr) -> relax.Expr:
+        return reduced_at_runtime(op, values, lengths, lambda element, over: te.sum(element, axis=over), zero)
+
+    if op.type in ("ReduceMax", "ReduceMin"):
+        result = _extreme_of(op, x, lambda values, step, start: reduced_at_runtime(op, values, lengths, step, start))
+    elif op.type == "ReduceProd":
+        one = tirx.const(1, dtype)
+        reducer = te.comm_reducer(lambda a, b: a * b, lambda _: one, name="product")
+        result = reduced_at_runtime(op, x, lengths, lambda element, over: reducer(element, axis=over), one)
+    elif op.type == "ReduceMean":
+        ones = summed(op.emit(relax.op.ones_like(x)))
+        result = op.te(
+            lambda a, b: te.compute(
+                a.shape, lambda *i: a(*i) / b(*i) if is_float(dtype) else tirx.truncdiv(a(*i), b(*i)), name="T_mean"
+            ),
+            summed(x),
+            ones,
+        )
+    elif op.type == "ReduceLogSumExp":
+        op.refuse("its axes are only known at run time")
+    else:
+        before = {"ReduceL1": relax.op.abs, "ReduceL2": relax.op.square, "ReduceSumSquare": relax.op.square}
+        after = {"ReduceL2": relax.op.sqrt, "ReduceLogSum": relax.op.log}
+        prepared = op.emit(before[op.type](x)) if op.type in before else x
+        result = summed(prepared)
+        if op.type in after:
+            result = op.emit(after[op.type](result))
+    return result if keep else op.reshape(result, without_axes(op, keep=False))
 
 
 def _sum(op: Op, x: relax.Expr, axes: list[int], keep: bool) -> relax.Expr:
@@ -59,26 +101,27 @@ def _mean(op: Op, x: relax.Expr, axes: list[int], keep: bool) -> relax.Expr:
     )
 
 
-def _extreme(combine: Callable[[Any, Any], Any], largest: bool) -> Callable[..., relax.Expr]:
+def extreme(op: Op, x: relax.Expr, axes: list[int], keep: bool) -> relax.Expr:
     """Relax's own max and min lose a NaN that is followed by a number."""
+    if not axes:
+        return x
+    return _extreme_of(op, x, lambda source, step, start: op.te(reducing(axes, keep, step), source))
 
-    def reduce(op: Op, x: relax.Expr, axes: list[int], keep: bool) -> relax.Expr:
-        if not axes:
-            return x
-        dtype = str(x.ty.dtype)
-        logical = dtype == "bool"
-        source = op.emit(relax.op.astype(x, "uint8")) if logical else x
 
-        def start(kind: Any) -> Any:
-            if is_float(str(kind)):
-                return tirx.const(-math.inf if largest else math.inf, str(kind))
-            return tirx.min_value(str(kind)) if largest else tirx.max_value(str(kind))
+def _extreme_of(op: Op, x: relax.Expr, run: Callable[..., relax.Expr]) -> relax.Expr:
+    largest = op.type != "ReduceMin"
+    combine = maximum if largest else minimum
+    logical = str(x.ty.dtype) == "bool"
+    source = op.emit(relax.op.astype(x, "uint8")) if logical else x
 
-        reducer = te.comm_reducer(combine, start, name="max" if largest else "min")
-        found = op.te(reducing(axes, keep, lambda element, over: reducer(element, axis=over)), source)
-        return op.emit(relax.op.astype(found, "bool")) if logical else found
+    def start(kind: Any) -> Any:
+        if is_float(str(kind)):
+            return tirx.const(-math.inf if largest else math.inf, str(kind))
+        return tirx.min_value(str(kind)) if largest else tirx.max_value(str(kind))
 
-    return reduce
+    reducer = te.comm_reducer(combine, start, name="max" if largest else "min")
+    found = run(source, lambda element, over: reducer(element, axis=over), start(source.ty.dtype))
+    return op.emit(relax.op.astype(found, "bool")) if logical else found
 
 
 def reducing(
@@ -135,7 +178,7 @@ def _log_sum_exp(op: Op, x: relax.Expr, axes: list[int], keep: bool) -> relax.Ex
     """log Σ exp(x - m) + m; where m is infinite nothing is subtracted, for ∞ - ∞ would be NaN."""
     if not axes:
         return x
-    most = _extreme(maximum, largest=True)(op, x, axes, True)
+    most = extreme(op, x, axes, True)
 
     def finite(data: te.Tensor) -> te.Tensor:
         def element(*i: Any) -> Any:
@@ -235,9 +278,22 @@ def _hardmax(op: Op) -> Result:
 
 def _cumulative(op: Op) -> Result:
     axes = op.constant(1)
-    if axes is None:
-        op.refuse("its axis is only known at run time")
-    axis = int(axes.item()) % op.rank()
+    if axes is not None:
+        return _cumulated(op, int(axes.item()) % op.rank())
+    # One for each axis that it may be.
+    wanted, result = op.reshape(op.x(1), []), _cumulated(op, 0)
+    for axis in range(1, op.rank()):
+        this = op.te(
+            lambda given, axis=axis: te.compute(
+                (), lambda: tirx.any(equal(given(), axis), equal(given(), axis - op.rank())), name="T_is_axis"
+            ),
+            wanted,
+        )
+        result = op.emit(relax.op.where(this, _cumulated(op, axis), result))
+    return result
+
+
+def _cumulated(op: Op, axis: int) -> relax.Expr:
     exclusive, backwards = bool(op.attr("exclusive", 0)), bool(op.attr("reverse", 0))
     x, dtype = op.x(), "float32" if op.dtype() in _HALVES else op.dtype()
     if backwards:
@@ -260,9 +316,9 @@ EMIT: dict[str, Emit] = {
     "ReduceL2": _reduction(_l2),
     "ReduceLogSum": _reduction(_log_sum),
     "ReduceLogSumExp": _reduction(_log_sum_exp),
-    "ReduceMax": _reduction(_extreme(maximum, largest=True)),
+    "ReduceMax": _reduction(extreme),
     "ReduceMean": _reduction(_mean),
-    "ReduceMin": _reduction(_extreme(minimum, largest=False)),
+    "ReduceMin": _reduction(extreme),
     "ReduceProd": _reduction(_prod),
     "ReduceSum": _reduction(_sum),
     "ReduceSumSquare": _reduction(_sum_square),

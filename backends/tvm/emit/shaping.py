@@ -8,14 +8,16 @@ from typing import Any
 import numpy as np
 from tvm import relax, te, tirx
 
-from backends.tvm.emit.extents import Extent, expression, product, quotient
+from backends.tvm.emit import runtime_sizes
+from backends.tvm.emit.extents import Extent, equal, expression, product, quotient
 from backends.tvm.emit.op import Emit, Op, Result
+from backends.tvm.emit.runtime_windows import pads_at_runtime, slice_at_runtime, split_at_runtime
 
 
 def _reshape(op: Op) -> Result:
     wanted = op.known(1)
     if wanted is None:
-        op.refuse("the shape it asks for depends on data")
+        return op.reshape(op.x(), runtime_sizes.reshaped(op))
     source = op.shape()
     target: list[Extent] = []
     for place, extent in enumerate(wanted):
@@ -37,6 +39,8 @@ def _flatten(op: Op) -> Result:
 
 
 def _squeeze(op: Op) -> Result:
+    if op.has(1) and op.constant(1) is None:
+        return op.reshape(op.x(), runtime_sizes.without_axes(op, keep=False))
     shape, axes = op.shape(), op.integers("axes", 1)
     if axes is None:
         gone = {place for place, extent in enumerate(shape) if isinstance(extent, int) and extent == 1}
@@ -46,6 +50,8 @@ def _squeeze(op: Op) -> Result:
 
 
 def _unsqueeze(op: Op) -> Result:
+    if op.has(1) and op.constant(1) is None:
+        return op.reshape(op.x(), runtime_sizes.with_axes(op))
     axes = op.integers("axes", 1) or []
     shape = list(op.shape())
     rank = len(shape) + len(axes)
@@ -72,9 +78,22 @@ def broadcast_shape(op: Op, one: Sequence[Extent], other: Sequence[Extent]) -> l
 def _expand(op: Op) -> Result:
     wanted = op.known(1)
     if wanted is None:
-        op.refuse("the shape it asks for depends on data")
+        return _spread(op, runtime_sizes.expanded(op))
     shape = broadcast_shape(op, op.shape(), list(wanted))
     return broadcast_to(op, op.x(), shape)
+
+
+def _spread(op: Op, shape: Sequence[Extent]) -> relax.Expr:
+    """Also where it takes the model to run to know which axes are of length 1."""
+
+    def compute(data: te.Tensor, sizes: list[Any]) -> te.Tensor:
+        def element(*index: Any) -> Any:
+            own = index[len(index) - len(data.shape) :]
+            return data(*(tirx.Select(equal(n, 1), 0, i) for i, n in zip(own, data.shape, strict=True)))
+
+        return te.compute(sizes, element, name="T_broadcast")
+
+    return op.te(compute, op.x(), [expression(extent) for extent in shape])
 
 
 def broadcast_to(op: Op, x: relax.Expr, shape: Sequence[Extent]) -> relax.Expr:
@@ -121,6 +140,8 @@ def concatenated(op: Op, parts: Sequence[relax.Expr], axis: int) -> relax.Expr:
 
 def _split(op: Op) -> Result:
     axis, count = op.axis(), len(op.node.outputs)
+    if op.has(1) and op.known(1) is None:
+        return split_at_runtime(op, axis)
     sizes = op.attr("split", None) or op.known(1)
     extent = op.shape()[axis]
     if sizes is None:
@@ -152,6 +173,9 @@ def slice_axis(op: Op, x: relax.Expr, axis: int, start: Extent, size: Extent) ->
 
 
 def _slice(op: Op) -> Result:
+    borders = range(1, len(op.node.inputs))
+    if any(op.has(place) and (op.known(place) if place < 3 else op.constant(place)) is None for place in borders):
+        return slice_at_runtime(op)
     starts, ends = _elements(op, "starts", 1), _elements(op, "ends", 2)
     axes, steps = op.integers("axes", 3), op.integers("steps", 4)
     shape = op.shape()
@@ -232,10 +256,11 @@ def _at_least_zero(op: Op, amount: Extent) -> Extent:
 
 def _tile(op: Op) -> Result:
     repeats = op.known(1)
-    if repeats is None:
-        op.refuse("how often it repeats is only known at run time")
-    shape = op.shape()
-    target = [op.settled(extent * times) for extent, times in zip(shape, repeats, strict=True)]
+    target = (
+        runtime_sizes.tiled(op)
+        if repeats is None
+        else [op.settled(extent * times) for extent, times in zip(op.shape(), repeats, strict=True)]
+    )
 
     def compute(data: te.Tensor, lengths: list[Any]) -> te.Tensor:
         return te.compute(
@@ -248,9 +273,8 @@ def _tile(op: Op) -> Result:
 
 
 def _constant_of_shape(op: Op) -> Result:
-    shape = op.known(0)
-    if shape is None:
-        op.refuse("the shape it asks for depends on data")
+    known = op.known(0)
+    shape = runtime_sizes.filled(op) if known is None else list(known)
     value = op.attr("value", None)
     fill = op.const(0.0 if value is None else value.item(), op.output_dtype())
     return relax.op.full(relax.ShapeExpr([expression(extent) for extent in shape]), fill, op.output_dtype())
@@ -262,7 +286,7 @@ def _range(op: Op) -> Result:
     if start is None or limit is None or step is None:
         values = [op.constant(place) for place in range(3)]
         if any(value is None for value in values):
-            op.refuse("its length depends on data")
+            return _range_at_runtime(op)
         return op.const(np.arange(*(value.item() for value in values if value is not None), dtype=dtype), dtype)
     first, last, stride = start.item(), limit.item(), step.item()
     if not isinstance(stride, int):
@@ -276,6 +300,15 @@ def _range(op: Op) -> Result:
     return op.te(compute, expression(count), expression(first))
 
 
+def _range_at_runtime(op: Op) -> relax.Expr:
+    count, dtype = runtime_sizes.range_count(op), op.output_dtype()
+
+    def compute(length: Any, start: te.Tensor, step: te.Tensor) -> te.Tensor:
+        return te.compute((length,), lambda i: start() + i.astype(dtype) * step(), name="T_range")
+
+    return op.te(compute, expression(count), op.reshape(op.x(0), []), op.reshape(op.x(2), []))
+
+
 _PADDING = ("constant", "edge", "reflect", "wrap")
 
 
@@ -283,6 +316,8 @@ def _pad(op: Op) -> Result:
     mode, shape = op.attr("mode", "constant"), op.shape()
     if mode not in _PADDING:
         op.refuse(f"there is no padding mode '{mode}'")
+    if op.has(1) and (op.known(1) is None or (op.has(3) and op.constant(3) is None)):
+        return _pad_at_runtime(op, mode)
     pads = _elements(op, "pads", 1)
     axes = [axis % len(shape) for axis in (op.integers("axes", 3) or range(len(shape)))]
     before: list[Extent] = [0] * len(shape)
@@ -310,6 +345,23 @@ def _pad(op: Op) -> Result:
     filling = [fill] if mode == "constant" else []
     begins, lengths = [expression(each) for each in before], [expression(each) for each in target]
     return op.te(compute, op.x(), begins, lengths, *filling)
+
+
+def _pad_at_runtime(op: Op, mode: str) -> relax.Expr:
+    lengths, begins = pads_at_runtime(op)
+    filling = [_fill_value(op)] if mode == "constant" else []
+
+    def compute(data: te.Tensor, sizes: list[Any], before: te.Tensor, *fill: te.Tensor) -> te.Tensor:
+        def element(*index: Any) -> Any:
+            own = [i - before(axis) for axis, i in enumerate(index)]
+            if mode != "constant":
+                return data(*(_folded(mode, i, n) for i, n in zip(own, data.shape, strict=True)))
+            inside = tirx.all(*[tirx.all(i >= 0, i < n) for i, n in zip(own, data.shape, strict=True)])
+            return tirx.if_then_else(inside, data(*own), fill[0]())
+
+        return te.compute(sizes, element, name="T_pad")
+
+    return op.te(compute, op.x(), lengths, begins, *filling)
 
 
 def _fill_value(op: Op) -> relax.Expr:
@@ -352,20 +404,17 @@ def _space_to_depth(op: Op) -> Result:
 
 def _trilu(op: Op) -> Result:
     upper = bool(op.attr("upper", 1))
-    offset = op.constant(1)
-    if op.has(1) and offset is None:
-        op.refuse("its diagonal is only known at run time")
-    k = int(offset.item()) if offset is not None else 0
+    diagonal = op.reshape(op.x(1), []) if op.has(1) else op.const(0, "int64")
 
-    def compute(data: te.Tensor) -> te.Tensor:
+    def compute(data: te.Tensor, k: te.Tensor) -> te.Tensor:
         def element(*index: Any) -> Any:
-            row, column = index[-2], index[-1]
-            kept = column - row >= k if upper else column - row <= k
+            away = index[-1] - index[-2]
+            kept = away >= k() if upper else away <= k()
             return tirx.Select(kept, data(*index), tirx.const(0, data.dtype))
 
         return te.compute(data.shape, element, name="T_trilu")
 
-    return op.te(compute, op.x())
+    return op.te(compute, op.x(), diagonal)
 
 
 def _eye_like(op: Op) -> Result:
@@ -373,9 +422,14 @@ def _eye_like(op: Op) -> Result:
     k, dtype = op.attr("k", 0), op.output_dtype()
 
     def compute(height: Any, width: Any) -> te.Tensor:
-        return te.compute((height, width), lambda i, j: tirx.EQ(j - i, k).astype(dtype), name="T_eye")
+        return te.compute((height, width), lambda i, j: equal(j - i, k).astype(dtype), name="T_eye")
 
     return op.te(compute, expression(rows), expression(columns))
+
+
+def _of_unknown_rank(op: Op) -> Result:
+    """Everything else about sizes is known before anything is emitted, see known.py."""
+    op.refuse("the rank of its input depends on data")
 
 
 EMIT: dict[str, Emit] = {
@@ -388,6 +442,8 @@ EMIT: dict[str, Emit] = {
     "Pad": _pad,
     "Range": _range,
     "Reshape": _reshape,
+    "Shape": _of_unknown_rank,
+    "Size": _of_unknown_rank,
     "Slice": _slice,
     "SpaceToDepth": _space_to_depth,
     "Split": _split,
