@@ -45,6 +45,7 @@ class OnnxRuntime:
 
     def passes(self) -> Sequence[Any]:
         from backends.onnxruntime.passes.fit_kernels import FitKernels
+        from backends.onnxruntime.passes.fit_masks import FitMasks
         from backends.onnxruntime.passes.float_modulo import FloatModulo
         from backends.onnxruntime.passes.instance_groups import InstanceGroups
         from backends.onnxruntime.passes.name_pad_axes import NamePadAxes
@@ -57,6 +58,7 @@ class OnnxRuntime:
 
         return (
             SplitAttention(_LEGALITY),
+            FitMasks(),
             OlderRoiAlign(_LEGALITY),
             SequenceMajor(),
             FloatModulo(),

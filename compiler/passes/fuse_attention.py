@@ -162,6 +162,10 @@ def _hold_shapes(scores: Scores, values: ir.Value, result: ir.Value) -> None:
     if scores.masks:
         same = out is not None and len(out) == 4 and None not in out[:3] and out[:3] == query[:3]
         hold(same, "its mask may be larger than its scores")
+        columns = {(sizes_of(mask.value) or (None,))[-1] for mask in scores.masks}
+        # The operator takes a mask that is too narrow for one that ends early.
+        fits = key[2] in columns and columns <= {key[2], Size.of(1)}
+        hold(fits, "its mask is not known to have a column for every key")
 
 
 def _hold_same(why: str, *sizes: Size | None) -> None:

@@ -205,6 +205,11 @@ def test_one_head_of_keys_for_all() -> None:
             "(float[1,2,q,16] q, float[1,2,s,16] k, float[1,2,s,16] v, float[b,1,q,s] m) => (float[b,2,q,16] y)",
             "its mask may be larger than its scores",
         ),
+        (
+            TURN + "a = MatMul(q, kt) z = Add(a, m)" + TAIL,
+            f"({QKV}, float[b,1,q,1] m) => (float[b,2,q,16] y)",
+            "its mask is not known to have a column for every key",
+        ),
     ],
 )
 def test_refusals(body: str, interface: str, because: str) -> None:
