@@ -12,7 +12,9 @@ import numpy as np
 
 from backends.tvm import options as settings
 from backends.tvm import runtime, weights
+from backends.tvm.build import LIBRARY, compile_graph
 from compiler.contracts import Array, Arrays, Artifact, Closing, Dim
+from compiler.errors import UsageError
 
 _ALIGNMENT = 64
 _CPU = 1  # DLPack's number of the device
@@ -23,29 +25,39 @@ class TvmSession(Closing):
     def __init__(self, artifact: Artifact, folder: Path, options: Mapping[str, Any]) -> None:
         settings.check(options)
         self._ffi = runtime.ffi()
-        library, data, index = (folder / name for name in artifact.files)
         self._threads = settings.threads(options) or os.cpu_count() or 1
         self._bind = settings.binds(options)
-        self._machine = self._ffi.load_module(os.fspath(library))["vm_load_executable"]()
+        library, self._held = self._loaded(artifact, folder, options)
+        self._machine = library["vm_load_executable"]()
         self._machine["vm_initialization"](_CPU, 0, _POOLED)
         self._main = self._machine["main"]
-        self._held = weights.read(data, index)
         self._weights = [self._ffi.from_dlpack(array) for array in self._held]
         self._signature = artifact.signature
+        self._indices = artifact.facts["indices"]
         self._steps = [dim for name, dim in artifact.signature.dims.items() if name in artifact.facts["steps"]]
         self._precision = artifact.precision
         self._lock = threading.Lock()
         self._configured = threading.local()
+
+    def _loaded(self, artifact: Artifact, folder: Path, options: Mapping[str, Any]) -> tuple[Any, list[Array]]:
+        if artifact.files[0] == LIBRARY:
+            library, data, index = (folder / name for name in artifact.files)
+            return self._ffi.load_module(os.fspath(library)), weights.read(data, index)
+        # It was built where nothing could link; only here does a session need TVM's compiler.
+        compiled = compile_graph(folder / artifact.files[0], artifact.signature, options)
+        return compiled.executable.mod, [_aligned(array) for array in compiled.weights]
 
     @property
     def effective(self) -> Mapping[str, Any]:
         return {"precision": self._precision, "threads": self._threads, "device": "cpu"}
 
     def __call__(self, inputs: Arrays) -> dict[str, Array]:
+        for checked in self._indices:
+            self._check_indices(inputs, checked["input"], checked["size"])
         arrays = [_aligned(inputs[spec.name]) for spec in self._signature.inputs]
         arguments = [self._ffi.from_dlpack(array) for array in arrays]
         if self._steps:
-            arguments.append(self._ffi.Shape([self._step_count(dim, inputs) for dim in self._steps]))
+            arguments.append(self._ffi.Shape([self._size(dim.name, inputs) // dim.step for dim in self._steps]))
         with self._lock:
             if not getattr(self._configured, "done", False):
                 runtime.configure(self._threads, bind=self._bind)
@@ -58,12 +70,24 @@ class TvmSession(Closing):
                 taken.append(outputs[spec.name])
         return outputs
 
-    def _step_count(self, dim: Dim, inputs: Arrays) -> int:
+    def _size(self, dim: str, inputs: Arrays) -> int:
         for spec in self._signature.inputs:
             for extent, size in zip(spec.dims, inputs[spec.name].shape, strict=True):
-                if extent == dim:
-                    return int(size) // dim.step
-        raise AssertionError(f"no input has the dim {dim.name}")
+                if isinstance(extent, Dim) and extent.name == dim:
+                    return int(size)
+        raise AssertionError(f"no input has the dim {dim}")
+
+    def _check_indices(self, inputs: Arrays, name: str, size: int | str) -> None:
+        """The kernels do not look: they hold an index at the edge."""
+        indices = inputs[name]
+        limit = size if isinstance(size, int) else self._size(size, inputs)
+        if indices.size and not (-limit <= indices.min() and indices.max() < limit):
+            wrong = indices[(indices < -limit) | (indices >= limit)].flat[0]
+            raise UsageError(
+                "index-out-of-range",
+                f"input '{name}' has the index {wrong}",
+                why=f"it picks one of {limit}, so that it must be within {-limit}..{limit - 1}",
+            )
 
     def close(self) -> None:
         del self._main, self._machine, self._weights, self._held
