@@ -72,7 +72,11 @@ class Execution:
         self._bind(tensor, address)
 
     def _complete(self) -> None:
-        if missing := self._context.infer_shapes():
+        try:
+            missing = self._context.infer_shapes()
+        except RuntimeError as error:
+            raise self._failed("these shapes do not go together in the engine") from error
+        if missing:
             raise self._failed(f"the engine needs more to know its shapes: {', '.join(missing)}")
 
     def _place(self, tensor: _Tensor) -> bool:

@@ -18,7 +18,7 @@ HELP: dict[str, str] = {
     "strict_nans": "keep NaN and infinity where a shortcut would lose them: true (default) or false",
     "optimization_level": "how long to search for faster kernels, 0 to 5 (default: TensorRT's own, 3)",
     "workspace": "memory that one operator may use beside its tensors, such as 512M (default: all there is)",
-    "version_compatible": "an engine that later versions load with the lean runtime of this one: true or false (default)",
+    "version_compatible": "an engine that later versions load through the lean runtime: true or false (default)",
     "strip_weights": "an engine without weights, which opening fills from the graph beside it: true or false (default)",
     "cuda_graphs": "record a call's work for each set of shapes and replay it: true or false (default)",
     "specialization": "kernels made for the sizes of a call, rtx only: eager (default), lazy or none",

@@ -46,6 +46,7 @@ class TensorRtSession(Closing):
             with self._cuda:
                 self._loaded: Loaded | None = load(runtime, gpu, artifact, folder, settings)
                 self._execution = Execution(runtime.trt, self._loaded, self._cuda, artifact.signature)
+                self._threads = int(self._loaded.runtime.max_threads)
             undo.pop_all()
 
     @property
@@ -55,7 +56,7 @@ class TensorRtSession(Closing):
             "runtime": self._runtime.version,
             "precision": self._artifact.precision,
             "cuda_graphs": self._settings.cuda_graphs,
-            "threads": self._settings.threads or 1,
+            "threads": self._threads,
         }
 
     def __call__(self, inputs: Arrays) -> dict[str, Array]:

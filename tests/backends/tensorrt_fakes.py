@@ -165,6 +165,8 @@ class FakeTensorRt:
         self.invalid = 0
         self.unreadable = False
         self.takes_shapes = True
+        self.contradicted = False
+        self.undecided: tuple[str, ...] = ()
         self.runs = True
         self.refitted: list[str] = []
         self.configs: list[Any] = []
@@ -232,7 +234,9 @@ class Context:
         return True
 
     def infer_shapes(self) -> list[str]:
-        return []
+        if self._trt.contradicted:
+            raise RuntimeError("shape inference failed")
+        return list(self._trt.undecided)
 
     def get_tensor_shape(self, name: str) -> tuple[int, ...]:
         return self._trt.shapes(self._given)[name]

@@ -183,6 +183,17 @@ def test_an_error_of_the_driver_has_its_own_words(tmp_path: Path, function: str,
         assert engine({"x": rows(3)})["y"].shape == (3, 3)
 
 
+def test_shapes_that_the_engine_cannot_settle(tmp_path: Path) -> None:
+    trt = doubling()
+    with session(tmp_path, trt, FakeDriver()) as engine:
+        for settings, words in (({"contradicted": True}, "do not go together"), ({"undecided": ("x",)}, "shapes: x")):
+            vars(trt).update(settings)
+            with pytest.raises(CompileError, match=words):
+                engine({"x": rows(1)})
+            vars(trt).update(contradicted=False, undecided=())
+        assert engine({"x": rows(1)})["y"].shape == (1, 3)
+
+
 def test_an_engine_for_another_gpu_says_what_it_is_for(tmp_path: Path) -> None:
     trt, driver = doubling(), FakeDriver()
     trt.invalid = 1 | 2
@@ -220,6 +231,7 @@ def test_options_reach_the_runtime(tmp_path: Path, given: dict[str, str], strate
     trt = doubling()
     with session(tmp_path, trt, FakeDriver(), given=given) as engine:
         assert engine.effective["cuda_graphs"] is bool(graphs)
+        assert engine.effective["device"] == "Some GPU (8.9)"
     (config,) = trt.configs
     assert config.dynamic_shapes_kernel_specialization_strategy == strategy
     assert config.cuda_graph_strategy == graphs
