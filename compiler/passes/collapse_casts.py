@@ -1,4 +1,7 @@
-"""Cast(Cast(x, wider), t) = Cast(x, t), where the wider type holds every value of x exactly."""
+"""Cast(Cast(x, wider), t) = Cast(x, t), where the wider type holds every value of x exactly.
+
+A CastLike becomes a Cast first: onnxscript's folder does that, too, and forgets whether it saturates.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,8 @@ class CollapseCasts(LocalRewrite):
     """The second of two takes what the first one took."""
 
     def visit(self, node: ir.Node) -> None:
+        if is_op(node, "CastLike"):
+            self._name_the_type(node)
         if not is_op(node, "Cast"):
             return
         first = made_by(node.inputs[0], "Cast")
@@ -30,6 +35,11 @@ class CollapseCasts(LocalRewrite):
             self.edit.bypass(node, source)
         else:
             self.edit.become(node, "Cast", [source], dict(node.attributes), origins=[first])
+
+    def _name_the_type(self, node: ir.Node) -> None:
+        like = node.inputs[1]
+        if like is not None and like.dtype is not None:
+            self.edit.become(node, "Cast", [node.inputs[0]], {**node.attributes, "to": int(like.dtype)})
 
 
 def holds(wide: ir.DataType, narrow: ir.DataType) -> bool:

@@ -65,9 +65,9 @@ def _normal(node: ir.Node, array: Array) -> Array:
 
 def _joined(kind: str, one: Array, other: Array) -> Array | None:
     """None for numbers of both signs: x + 2**23 - 2**23 is how some graphs round."""
-    if kind == "Add" and bool(np.any(one * other < 0)):
-        return None
     with np.errstate(all="ignore"):
+        if kind == "Add" and bool(np.any(one * other < 0)):
+            return None
         return np.asarray(one * other if kind == "Mul" else one + other)
 
 

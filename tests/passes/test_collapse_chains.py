@@ -33,6 +33,13 @@ def test_a_cast_that_cuts_stays(kind: str, middle: int) -> None:
     check_unchanged(CollapseCasts(), graph, because="rounds or cuts")
 
 
+def test_a_cast_like_keeps_whether_it_saturates() -> None:
+    """onnxscript's folder does not: what is too large would become the largest number instead of NaN."""
+    head = "(float[3] x, float8e5m2[1] z) => (float8e5m2[3] y) "
+    before = head + "{ y = CastLike<saturate = 0>(x, z) }"
+    check_pass(CollapseCasts(), before, head + "{ y = Cast<saturate = 0, to = 19>(x) }")
+
+
 # -- transposes -------------------------------------------------------------------------------------------------
 
 
