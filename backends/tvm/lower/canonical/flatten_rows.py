@@ -8,7 +8,6 @@ normalizations over the last axis, until it meets the one in front of the next p
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import tvm

@@ -1,6 +1,6 @@
-"""A table that is looked up in one place and, turned over, multiplied by in another is stored once: packed for the product.
+"""A table that is looked up in one place and, turned over, multiplied by in another is stored once.
 
-The look-up then reads row v of the table as packed[v // columns, :, v % columns]. That view is a function of its own,
+It is packed for the product. The look-up then reads row v of the table as packed[v // columns, :, v % columns]. That view is a function of its own,
 which is fused into whatever reads the table.
 """
 
@@ -46,7 +46,7 @@ def _tied(function: relax.Function) -> list[tuple[Any, Any]]:
             tables.extend(operand.fields if isinstance(operand, relax.Tuple) else [operand])
 
     relax.analysis.post_order_visit(function, visit)
-    found = []
+    found: list[tuple[Any, Any]] = []
     for side in filter(_large, sides):
         found.extend((side, table) for table in filter(_large, tables) if _turned_over(side, table))
     return found
@@ -110,7 +110,7 @@ class _ShareTied(Rewriter):
         return self.emit(self.at.call(compute, self._packed(side), name="table", pattern=INJECTIVE))
 
     def _let_fuse(self, call: relax.Call) -> None:
-        """A look-up reads where its indices say; to TVM that is opaque, though any producer can be computed in place."""
+        """A look-up reads where its indices say. TVM takes that for opaque; yet a producer can be computed in place."""
         if op_name(call) != "relax.call_tir":
             return
         place = call.args[0]

@@ -20,7 +20,7 @@ import numpy as np
 from tvm import relax, te, tirx
 from tvm.script import tirx as T
 
-from backends.tvm.lower.kernels.call import OPAQUE, Decline, Lowering
+from backends.tvm.lower.kernels.call import OPAQUE, DeclinedError, Lowering
 from backends.tvm.lower.relax_tools import fixed, is_float32, known, shape_of
 from backends.tvm.lower.vector_math import exp, f32
 from backends.tvm.target import Machine
@@ -39,18 +39,18 @@ class Blocking:
 def attention(at: Lowering, call: relax.Call) -> relax.Expr:
     q, k, v, *bias = call.args
     if not is_float32(q, k, v, *bias):
-        raise Decline("it is not float32")
+        raise DeclinedError("it is not float32")
     if call.attrs.window_size is not None:
-        raise Decline("it has a window")
+        raise DeclinedError("it has a window")
     causal = call.attrs.causal_mask
     if causal not in (None, "TopLeft"):
-        raise Decline(f"the causal mask {causal}")
+        raise DeclinedError(f"the causal mask {causal}")
     k, v = _shared_heads(at, k), _shared_heads(at, v)
     heads, kv_heads, depth, width = shape_of(q)[2], shape_of(k)[2], shape_of(q)[3], shape_of(v)[3]
     if not all(isinstance(size, int) for size in (heads, kv_heads, depth, width)):
-        raise Decline("the heads or their size are not fixed")
+        raise DeclinedError("the heads or their size are not fixed")
     if width % at.machine.vector_lanes:
-        raise Decline(f"{width} values in a head are no multiple of the vector width {at.machine.vector_lanes}")
+        raise DeclinedError(f"{width} values in a head are no multiple of the vector width {at.machine.vector_lanes}")
     scale = 1 / math.sqrt(depth) if call.attrs.scale is None else float(call.attrs.scale)
     blocking = _blocking(known(shape_of(q)[1]), width, at.machine)
     given = _turned(at, bias[0], blocking.queries) if bias else at.constant(np.zeros((1, 1, 1, 1), "float32"))
@@ -105,8 +105,8 @@ def _kernel(
     heads, depth = fixed(heads), fixed(depth)
     group = heads // kv_heads
     out_shape = [batch, rows, heads, width]
-    BQ, RQ, RK, BK = blocking.queries, blocking.query_rows, blocking.key_rows, _KEYS
-    blocks = tirx.floordiv(rows + (BQ - 1), BQ)
+    span, held, strip, keys_in_tile = blocking.queries, blocking.query_rows, blocking.key_rows, _KEYS
+    blocks = tirx.floordiv(rows + (span - 1), span)
     tasks = batch * heads * blocks
     hidden = f32(-math.inf)
 
@@ -122,7 +122,7 @@ def _kernel(
 
     def last_key(first_query: Any) -> Any:
         """Behind the last key that a tile of queries may see."""
-        return tirx.min(keys, first_query + BQ) if causal else keys
+        return tirx.min(keys, first_query + span) if causal else keys
 
     def grounded(peak: Any) -> Any:
         return tirx.Select(peak > hidden, peak, tirx.Select(peak != peak, peak, f32(0.0)))
@@ -131,15 +131,15 @@ def _kernel(
         return tirx.Select(tirx.EQ(total, f32(0.0)), f32(0.0), value / total)
 
     def count(kb: Any, limit: Any) -> Any:
-        return tirx.min(limit - kb * BK, BK)
+        return tirx.min(limit - kb * keys_in_tile, keys_in_tile)
 
-    @T.prim_func(private=True, s_tir=True)
-    def attention(
-        q: T.Buffer(q_shape, "float32"),
-        k: T.Buffer(k_shape, "float32"),
-        v: T.Buffer(v_shape, "float32"),
-        bias: T.Buffer(bias_shape, "float32"),
-        out: T.Buffer(out_shape, "float32"),
+    @T.prim_func(private=True, s_tir=True)  # type: ignore[untyped-decorator]
+    def attention(  # type: ignore[no-untyped-def]
+        q: T.Buffer(q_shape, "float32"),  # type: ignore[valid-type]
+        k: T.Buffer(k_shape, "float32"),  # type: ignore[valid-type]
+        v: T.Buffer(v_shape, "float32"),  # type: ignore[valid-type]
+        bias: T.Buffer(bias_shape, "float32"),  # type: ignore[valid-type]
+        out: T.Buffer(out_shape, "float32"),  # type: ignore[valid-type]
     ):
         T.func_attr({"tirx.noalias": True, "op_pattern": 8, "tirx.is_scheduled": True})
         for task in T.parallel(tasks):
@@ -147,78 +147,80 @@ def _kernel(
                 t = T.axis.spatial(tasks, task)
                 T.reads()
                 T.writes()
-                turned = T.sblock_alloc_buffer((depth, BQ), "float32", scope="local")
-                scores = T.sblock_alloc_buffer((BK, BQ), "float32", scope="local")
-                sums = T.sblock_alloc_buffer((BQ, width), "float32", scope="local")
-                tile = T.sblock_alloc_buffer((RK, BQ), "float32", scope="local")
-                part = T.sblock_alloc_buffer((RQ, width), "float32", scope="local")
-                peak = T.sblock_alloc_buffer((BQ,), "float32", scope="local")
-                base = T.sblock_alloc_buffer((BQ,), "float32", scope="local")
-                factor = T.sblock_alloc_buffer((BQ,), "float32", scope="local")
-                total = T.sblock_alloc_buffer((BQ,), "float32", scope="local")
+                turned = T.sblock_alloc_buffer((depth, span), "float32", scope="local")
+                scores = T.sblock_alloc_buffer((keys_in_tile, span), "float32", scope="local")
+                sums = T.sblock_alloc_buffer((span, width), "float32", scope="local")
+                tile = T.sblock_alloc_buffer((strip, span), "float32", scope="local")
+                part = T.sblock_alloc_buffer((held, width), "float32", scope="local")
+                peak = T.sblock_alloc_buffer((span,), "float32", scope="local")
+                base = T.sblock_alloc_buffer((span,), "float32", scope="local")
+                factor = T.sblock_alloc_buffer((span,), "float32", scope="local")
+                total = T.sblock_alloc_buffer((span,), "float32", scope="local")
                 b = T.meta_var(t // (heads * blocks))
                 h = T.meta_var(t // blocks % heads)
-                first = T.meta_var(t % blocks * BQ)
+                first = T.meta_var(t % blocks * span)
                 limit = T.meta_var(last_key(first))
-                for i in range(BQ):
+                for i in range(span):
                     for d in range(depth):
                         turned[d, i] = q[b, T.min(first + i, rows - 1), h, d] * f32(scale)
-                for lane in T.vectorized(BQ):
+                for lane in T.vectorized(span):
                     peak[lane] = hidden
-                for lane in T.vectorized(BQ):
+                for lane in T.vectorized(span):
                     total[lane] = T.float32(0)
-                for i in range(BQ):
+                for i in range(span):
                     for lane in T.vectorized(width):
                         sums[i, lane] = T.float32(0)
-                for kb in range((limit + (BK - 1)) // BK):
-                    for kr in range((count(kb, limit) + (RK - 1)) // RK):
-                        for r in T.unroll(RK):
-                            for lane in T.vectorized(BQ):
+                for kb in range((limit + (keys_in_tile - 1)) // keys_in_tile):
+                    for kr in range((count(kb, limit) + (strip - 1)) // strip):
+                        for r in T.unroll(strip):
+                            for lane in T.vectorized(span):
                                 tile[r, lane] = T.float32(0)
                         for d in range(depth):
-                            for r in T.unroll(RK):
-                                for lane in T.vectorized(BQ):
+                            for r in T.unroll(strip):
+                                for lane in T.vectorized(span):
                                     tile[r, lane] = (
                                         tile[r, lane]
-                                        + k[b, T.min(kb * BK + kr * RK + r, keys - 1), h // group, d] * turned[d, lane]
+                                        + k[b, T.min(kb * keys_in_tile + kr * strip + r, keys - 1), h // group, d]
+                                        * turned[d, lane]
                                     )
-                        for r in T.unroll(RK):
-                            for lane in T.vectorized(BQ):
-                                scores[kr * RK + r, lane] = score(
-                                    tile[r, lane], bias, b, h, kb * BK + kr * RK + r, first + lane
+                        for r in T.unroll(strip):
+                            for lane in T.vectorized(span):
+                                scores[kr * strip + r, lane] = score(
+                                    tile[r, lane], bias, b, h, kb * keys_in_tile + kr * strip + r, first + lane
                                 )
-                    for lane in T.vectorized(BQ):
+                    for lane in T.vectorized(span):
                         base[lane] = peak[lane]
                     for j in range(count(kb, limit)):
-                        for lane in T.vectorized(BQ):
+                        for lane in T.vectorized(span):
                             base[lane] = T.max(base[lane], scores[j, lane])
-                    for lane in T.vectorized(BQ):
+                    for lane in T.vectorized(span):
                         factor[lane] = exp(peak[lane] - grounded(base[lane]))
-                    for lane in T.vectorized(BQ):
+                    for lane in T.vectorized(span):
                         peak[lane] = base[lane]
-                    for lane in T.vectorized(BQ):
+                    for lane in T.vectorized(span):
                         base[lane] = grounded(peak[lane])
-                    for lane in T.vectorized(BQ):
+                    for lane in T.vectorized(span):
                         total[lane] = total[lane] * factor[lane]
                     for j in range(count(kb, limit)):
-                        for lane in T.vectorized(BQ):
+                        for lane in T.vectorized(span):
                             scores[j, lane] = exp(scores[j, lane] - base[lane])
-                        for lane in T.vectorized(BQ):
+                        for lane in T.vectorized(span):
                             total[lane] = total[lane] + scores[j, lane]
-                    for qr in range(BQ // RQ):
-                        for r in T.unroll(RQ):
+                    for qr in range(span // held):
+                        for r in T.unroll(held):
                             for lane in T.vectorized(width):
-                                part[r, lane] = sums[qr * RQ + r, lane] * factor[qr * RQ + r]
+                                part[r, lane] = sums[qr * held + r, lane] * factor[qr * held + r]
                         for j in range(count(kb, limit)):
-                            for r in T.unroll(RQ):
+                            for r in T.unroll(held):
                                 for lane in T.vectorized(width):
                                     part[r, lane] = (
-                                        part[r, lane] + scores[j, qr * RQ + r] * v[b, kb * BK + j, h // group, lane]
+                                        part[r, lane]
+                                        + scores[j, qr * held + r] * v[b, kb * keys_in_tile + j, h // group, lane]
                                     )
-                        for r in T.unroll(RQ):
+                        for r in T.unroll(held):
                             for lane in T.vectorized(width):
-                                sums[qr * RQ + r, lane] = part[r, lane]
-                for i in range(BQ):
+                                sums[qr * held + r, lane] = part[r, lane]
+                for i in range(span):
                     if first + i < rows:
                         for lane in T.vectorized(width):
                             out[b, first + i, h, lane] = divided(sums[i, lane], total[i])

@@ -19,7 +19,7 @@ MAY_GROW = 4
 OPAQUE = 8
 
 
-class Decline(Exception):
+class DeclinedError(Exception):
     """This kernel cannot take the call; the message says why."""
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from tvm import relax, te, tirx
 
-from backends.tvm.lower.kernels.call import Decline, Lowering
+from backends.tvm.lower.kernels.call import DeclinedError, Lowering
 from backends.tvm.lower.kernels.matmul import TILE, round_up
 from backends.tvm.lower.relax_tools import constant, fixed, is_float32, known, shape_of
 from backends.tvm.lower.tiles import Tile, ceil_div, pick_tile
@@ -62,9 +62,9 @@ def conv(at: Lowering, call: relax.Call) -> relax.Expr:
     data, kernel = call.args
     weight = constant(kernel)
     if weight is None:
-        raise Decline("its weights are not constant")
+        raise DeclinedError("its weights are not constant")
     if not is_float32(data, kernel, call) or call.attrs.data_layout not in _LAST:
-        raise Decline("it is not float32 with channels last")
+        raise DeclinedError("it is not float32 with channels last")
     groups, inputs, outputs = int(call.attrs.groups), shape_of(data)[-1], weight.shape[0]
     window = window_of(call.attrs, [int(size) for size in weight.shape[1:-1]])
     if groups == inputs == outputs and weight.shape[-1] == 1 and inputs % at.machine.vector_lanes == 0:
@@ -132,7 +132,7 @@ def _dividing(share: int, columns: int, lanes: int) -> int:
     for count in range(columns // lanes, 0, -1):
         if share % (count * lanes) == 0:
             return count * lanes
-    raise Decline(f"{share} outputs of a group are no multiple of the vector width {lanes}")
+    raise DeclinedError(f"{share} outputs of a group are no multiple of the vector width {lanes}")
 
 
 def _pack(weight: np.ndarray[Any, Any], columns: int) -> np.ndarray[Any, Any]:

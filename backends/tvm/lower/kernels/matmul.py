@@ -15,7 +15,7 @@ import numpy as np
 from tvm import relax, te, tirx
 from tvm.sym import Analyzer
 
-from backends.tvm.lower.kernels.call import Decline, Lowering
+from backends.tvm.lower.kernels.call import DeclinedError, Lowering
 from backends.tvm.lower.relax_tools import Extent, constant, dtype_of, fixed, is_float32, known, shape_of
 from backends.tvm.lower.tiles import USUAL_ROWS, Tile, ceil_div, pick_tile
 from backends.tvm.target import Machine
@@ -26,9 +26,9 @@ TILE = "plumbline.tile"
 def matmul(at: Lowering, call: relax.Call) -> relax.Expr:
     left, right = call.args
     if not is_float32(left, right, call):
-        raise Decline(f"{dtype_of(call)} is not float32")
+        raise DeclinedError(f"{dtype_of(call)} is not float32")
     if left.ty.ndim < 2 or right.ty.ndim < 2:
-        raise Decline("an operand is a vector")
+        raise DeclinedError("an operand is a vector")
     weight = constant(right)
     if weight is not None and weight.ndim == 2:
         return _by_constant(at, left, right, weight)

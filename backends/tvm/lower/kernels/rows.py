@@ -10,7 +10,7 @@ from typing import Any
 
 from tvm import relax, te, tirx
 
-from backends.tvm.lower.kernels.call import Decline, Lowering
+from backends.tvm.lower.kernels.call import DeclinedError, Lowering
 from backends.tvm.lower.relax_tools import dtype_of, is_float32
 from backends.tvm.lower.vector_math import exp, f32
 
@@ -85,8 +85,8 @@ def _row(
 
 def _last_axis(x: relax.Expr, axes: Any) -> None:
     if not is_float32(x):
-        raise Decline(f"{dtype_of(x)} is not float32")
+        raise DeclinedError(f"{dtype_of(x)} is not float32")
     if [int(axis) % x.ty.ndim for axis in axes] != [x.ty.ndim - 1]:
-        raise Decline("it is not over the last axis alone")
+        raise DeclinedError("it is not over the last axis alone")
     if x.ty.ndim < 2:
-        raise Decline("there is only one row")
+        raise DeclinedError("there is only one row")

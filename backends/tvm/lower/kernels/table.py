@@ -8,8 +8,8 @@ from typing import Any
 from tvm import ir, relax
 
 from backends.tvm.lower.kernels import attention, conv, matmul, rows
-from backends.tvm.lower.kernels.call import Decline, Kernel, Lowering
-from backends.tvm.lower.kernels.elementwise import UNARY
+from backends.tvm.lower.kernels.call import DeclinedError, Kernel, Lowering
+from backends.tvm.lower.kernels.elementwise import ELEMENTWISE
 
 KERNELS: dict[str, Kernel] = {
     "relax.matmul": matmul.matmul,
@@ -21,7 +21,7 @@ KERNELS: dict[str, Kernel] = {
     "relax.nn.layer_norm": rows.layer_norm,
     "relax.nn.rms_norm": rows.rms_norm,
     "relax.nn.softmax": rows.softmax,
-    **UNARY,
+    **ELEMENTWISE,
 }
 
 
@@ -37,7 +37,7 @@ def _legalize(at: Lowering, name: str, kernel: Kernel) -> Callable[[relax.BlockB
         at.bb = bb
         try:
             return kernel(at, call)
-        except Decline as reason:
+        except DeclinedError as reason:
             shapes = ", ".join(str(operand.ty) for operand in call.args)
             at.explain.decline(f"{name.removeprefix('relax.')}({shapes})", str(reason))
             return standard(bb, call)

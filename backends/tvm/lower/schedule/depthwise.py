@@ -1,6 +1,6 @@
 """Depthwise convolutions: threads share bands of lines; within a band, one block of channels at a time.
 
-The padded copy of the data is made for one band and one block of channels, just before it is used, so it stays in cache.
+The padded copy of the data is made for one band and one block of channels, just before use.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from tvm import s_tir
 from backends.tvm.lower.kernels.conv import DEPTHWISE
 from backends.tvm.lower.schedule.tools import (
     Block,
-    Declined,
+    UnfitError,
     axis_kinds,
     blocks_of,
     extent,
@@ -36,7 +36,7 @@ def schedule_depthwise(sch: s_tir.Schedule, machine: Machine) -> None:
     rows, columns, unrolled = (int(number) for number in sch.get(tiles).annotations[DEPTHWISE])
     sch.unannotate(tiles, DEPTHWISE)
     if any(axis_kinds(sch, block)[1:] != (0, 0) for block in after):
-        raise Declined("a reduction follows the convolution")
+        raise UnfitError("a reduction follows the convolution")
     inline_all(sch, after[:-1])
     last = after[-1]
 

@@ -8,8 +8,8 @@ from tvm.s_tir.schedule import ScheduleError
 from backends.tvm.lower.schedule.tools import (
     WORTH_A_THREAD,
     Block,
-    Declined,
     Loop,
+    UnfitError,
     axis_kinds,
     blocks_of,
     extent,
@@ -31,7 +31,7 @@ def schedule_generic(sch: s_tir.Schedule, machine: Machine) -> None:
     for block in blocks_of(sch):
         try:
             _schedule_block(sch, block, machine)
-        except (Declined, ScheduleError):
+        except (UnfitError, ScheduleError):
             continue  # a block that cannot be moved stays as it was written, which is right if slow
 
 

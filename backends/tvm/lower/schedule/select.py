@@ -11,7 +11,7 @@ from tvm.s_tir.schedule import ScheduleError
 
 from backends.tvm.explain import Explain
 from backends.tvm.lower.schedule import depthwise, generic, rows, tiled
-from backends.tvm.lower.schedule.tools import Declined
+from backends.tvm.lower.schedule.tools import UnfitError
 from backends.tvm.target import Machine
 
 SCHEDULED = "tirx.is_scheduled"
@@ -47,7 +47,7 @@ def schedule(function: tirx.PrimFunc, name: str, machine: Machine, explain: Expl
             if not applies(sch):
                 continue
             apply(sch, machine)
-        except (Declined, ScheduleError, InternalError) as reason:
+        except (UnfitError, ScheduleError, InternalError) as reason:
             explain.decline(f"schedule {rule} of {name}", _first_line(reason))
             continue
         return sch.mod["main"].with_attr(SCHEDULED, True)

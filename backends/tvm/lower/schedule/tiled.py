@@ -1,4 +1,4 @@
-"""Products as register tiles: one tile of sums is accumulated in registers, then everything that follows is applied to it.
+"""Products as register tiles: sums are accumulated in registers, then everything that follows is applied to them.
 
 Order of the loops: threads share panels of weights (and rows where there are few panels); within a panel all rows pass
 by, so the panel comes from memory once; within a tile the reduction runs outside and the tile inside, unrolled.
@@ -12,8 +12,8 @@ from backends.tvm.lower.kernels.matmul import TILE
 from backends.tvm.lower.schedule.tools import (
     WORTH_A_THREAD,
     Block,
-    Declined,
     Loop,
+    UnfitError,
     axis_kinds,
     blocks_of,
     extent,
@@ -42,13 +42,13 @@ def schedule_tiled(sch: s_tir.Schedule, machine: Machine) -> None:
     blocks = blocks_of(sch)
     tiles = next((block for block in blocks if TILE in sch.get(block).annotations), None)
     if tiles is None:
-        raise Declined("no block is marked as a tile")
+        raise UnfitError("no block is marked as a tile")
     height, width = (int(size) for size in sch.get(tiles).annotations[TILE])
     sch.unannotate(tiles, TILE)
     place = next(index for index, block in enumerate(blocks) if sch.get(block).name_hint == sch.get(tiles).name_hint)
     before, after = blocks[:place], blocks[place + 1 :]
     if any(axis_kinds(sch, block)[1:] != (0, 0) for block in after):
-        raise Declined("a reduction follows the product")
+        raise UnfitError("a reduction follows the product")
     inline_all(sch, after[:-1])
     last = after[-1]
     for block in before:

@@ -1,4 +1,4 @@
-"""What the schedules share. A schedule that does not fit raises Declined; the next one is tried."""
+"""What the schedules share. A schedule that does not fit raises UnfitError; the next one is tried."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Loop = Any
 Block = Any
 
 
-class Declined(Exception):
+class UnfitError(Exception):
     """A schedule cannot be used here; the message says why."""
 
 
@@ -46,9 +46,9 @@ def split_loops(sch: s_tir.Schedule, block: Block) -> tuple[list[Loop], list[Loo
     """A block's own loops, spatial and reductions, where each axis is still one loop."""
     loops, axes = list(sch.get_loops(block)), list(sch.get(block).iter_vars)
     if len(loops) != len(axes):
-        raise Declined("its loops are not its axes")
+        raise UnfitError("its loops are not its axes")
     if any(axis.iter_type not in (0, 2) for axis in axes):
-        raise Declined("an axis is neither spatial nor a reduction")
+        raise UnfitError("an axis is neither spatial nor a reduction")
     spatial = [loop for loop, axis in zip(loops, axes, strict=True) if axis.iter_type == 0]
     return spatial, [loop for loop, axis in zip(loops, axes, strict=True) if axis.iter_type == 2]
 
