@@ -5,19 +5,35 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import backends
-from backends import host
+from backends import host, registry
 from backends.isolated import DEFAULT_TIMEOUT, IsolatedBackend
 from compiler import bundle as bundles
 from compiler import driver, record
-from compiler.contracts import Arrays, Progress, Session, SilentProgress, TensorSpec, Verdict
+from compiler.contracts import (
+    Arrays,
+    Coverage,
+    Progress,
+    Session,
+    SilentProgress,
+    TensorSpec,
+    Unavailable,
+    Verdict,
+)
 from compiler.driver import Job, Outcome
-from compiler.errors import CompileError, PlumblineError, UsageError, did_you_mean
+from compiler.errors import (
+    CompileError,
+    PlumblineError,
+    UnavailableError,
+    UnsupportedError,
+    UsageError,
+    did_you_mean,
+)
 from compiler.frontend.program import InputRange, Request
 from compiler.frontend.reference import EFFORTS, ReferencePlan
 from compiler.frontend.specs import parse
@@ -107,6 +123,32 @@ def compile_all(
     return dict(zip(targets, results, strict=True))
 
 
+def coverage(
+    model: Any,
+    inputs: Inputs | None = None,
+    *,
+    factory: str | None = None,
+    trust: bool = False,
+    progress: Progress | None = None,
+) -> tuple[dict[str, int], dict[str, Coverage | Unavailable]]:
+    """The operators of a model with how often they occur, and what each target would make of them. Nothing is built."""
+    from compiler.passes.coverage import coverage, operators
+
+    specs, data = _inputs(model, inputs)
+    job = Job(Request(model, factory, trust), "", Path("inspected"), inputs=specs, data=data, verify=False)
+    with _eval_mode(model), driver.opened(job, progress or SilentProgress()) as front:
+        graph = front.take(last=True).model
+    found: dict[str, Coverage | Unavailable] = {}
+    for name in backends.names():
+        state = registry.probe(name)
+        if isinstance(state, Unavailable):
+            found[name] = state
+        else:
+            backend = backends.get(name)
+            found[name] = coverage(graph, name, backend.legality, backend.passes())
+    return operators(graph), found
+
+
 def _job(
     model: Any,
     inputs: Inputs | None,
@@ -152,7 +194,10 @@ def check_choices(target: str, effort: str, options: Mapping[str, Any]) -> None:
 def run(job: Job, *, timeout: float, memory_limit: int | None, progress: Progress) -> Result:
     """Build in a folder beside the bundle's place, write everything down, and move it there."""
     with _eval_mode(job.request.model), _staged(job, timeout, memory_limit) as (backend, folder):
-        outcome = driver.run(job, backend, folder, progress)
+        try:
+            outcome = driver.run(job, backend, folder, progress)
+        except UnsupportedError as error:
+            raise _with_other_targets(error, job.target) from error.__cause__
         return _publish(job, outcome, folder, progress)
 
 
@@ -167,8 +212,24 @@ def run_all(
                     outcome = driver.finish(job, front, backend, folder, progress, last=job is jobs[-1])
                     result: Result | PlumblineError = _publish(job, outcome, folder, progress)
             except PlumblineError as error:
-                result = error
+                result = _with_other_targets(error, job.target)
             yield result
+
+
+def _with_other_targets(error: PlumblineError, target: str) -> PlumblineError:
+    """Which targets take what this one refused, as far as their tables tell."""
+    if not isinstance(error, UnsupportedError) or not error.refused:
+        return error
+    from compiler.passes.legalize import takes
+
+    able = []
+    for name in registry.names():
+        with suppress(UnavailableError):  # a target that cannot be imported takes nothing
+            if name != target and takes(backends.get(name).legality, error):
+                able.append(name)
+    if able:
+        error.hint = f"--target {' or '.join(able)}, or a model without {', '.join(error.refused)}"
+    return error
 
 
 @contextmanager

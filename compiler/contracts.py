@@ -172,6 +172,17 @@ class Legality:
 
 
 @dataclass(frozen=True)
+class Coverage:
+    """What a target makes of a model before anything is built: how many nodes of each operator it takes."""
+
+    as_is: Mapping[str, int]
+    expanded: Mapping[str, int]  # taken through the body that ONNX defines the operator with
+    refused: Mapping[str, str] = field(default_factory=dict)  # operator or element type -> why
+    where: str = ""  # the refused nodes, and the lines of Python that they come from
+    taken: bool = True  # the model as a whole
+
+
+@dataclass(frozen=True)
 class Artifact:
     """What a backend built. `files` are relative to the folder it was built in; the first is the entry."""
 

@@ -73,6 +73,13 @@ class CompileError(PlumblineError):
     exit_code = Exit.COMPILE
 
 
+class UnsupportedError(CompileError):
+    """A target does not take the model. `refused` is what it named, `types` what the refused nodes work on."""
+
+    refused: tuple[str, ...] = ()
+    types: frozenset[str] = frozenset()
+
+
 class UsageError(PlumblineError):
     """The request itself makes no sense: an option, a spec, a name."""
 

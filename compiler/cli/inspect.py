@@ -10,16 +10,24 @@ import click
 
 from compiler.cli import console
 from compiler.cli.options import speaking
-from compiler.errors import Exit
+from compiler.errors import Exit, UsageError
 
 
 @click.command()
 @click.argument("path")
 @click.option("--model", "factory", metavar="FILE.PY:NAME", help="what builds the module for a file of weights")
 @click.option("--trust", is_flag=True, help="run code that comes with the model")
+@click.option("--targets", is_flag=True, help="capture the model, and say what each target would make of it")
+@click.option("--input", "-i", "input_specs", multiple=True, metavar="SPEC", help="an input to capture with: --targets")
 @speaking
-def inspect(path: str, factory: str | None, trust: bool, **given: Any) -> int:
+def inspect(
+    path: str, factory: str | None, trust: bool, targets: bool, input_specs: tuple[str, ...], **given: Any
+) -> int:
     """What is in a model file, a Hugging Face folder or a bundle."""
+    if targets:
+        return _targets(path, factory, trust, input_specs, **given)
+    if input_specs:
+        raise UsageError("bad-option", "--input is read with --targets only", hint="add --targets")
     from compiler.frontend.detect import Format
     from compiler.frontend.open import format_of
 
@@ -29,6 +37,19 @@ def inspect(path: str, factory: str | None, trust: bool, **given: Any) -> int:
         console.show_json(facts)
     else:
         _show(facts)
+    return Exit.OK
+
+
+def _targets(path: str, factory: str | None, trust: bool, specs: tuple[str, ...], **given: Any) -> int:
+    from compiler import api
+    from compiler.report import coverage
+
+    with console.progress(quiet=given["quiet"], as_json=given["as_json"]) as shown:
+        operators, found = api.coverage(path, specs, factory=factory, trust=trust, progress=shown)
+    if given["as_json"]:
+        console.show_json(coverage.to_json(operators, found))
+    else:
+        coverage.show(operators, found)
     return Exit.OK
 
 

@@ -13,7 +13,7 @@ import onnx
 import onnx_ir as ir
 
 from compiler.contracts import Legality
-from compiler.errors import CompileError
+from compiler.errors import UnsupportedError
 from compiler.ir.bodies import Copier, call_attributes, infer_types, schema_bodies, type_inputs
 from compiler.ir.opsets import difference, drop_unknown_defaults, schema_at
 from compiler.ir.provenance import describe, inherit
@@ -26,7 +26,7 @@ _LISTED = 3  # how many refused nodes an error names
 
 
 class Legalize(ir.passes.InPlacePass):
-    """Leaves only what `legality` allows, in opsets that it lists; raises CompileError where that cannot be done."""
+    """Leaves only what `legality` allows, in opsets that it lists; an UnsupportedError where that cannot be done."""
 
     def __init__(self, legality: Legality, target: str = "the target") -> None:
         self._legality = legality
@@ -47,20 +47,24 @@ class Refusal:
     what: str
     where: str
     why: str
+    types: frozenset[str] = frozenset()  # the element types that a refused node works on
 
 
-def refused(target: str, refusals: list[Refusal]) -> CompileError:
+def refused(target: str, refusals: list[Refusal]) -> UnsupportedError:
     listed = refusals[:_LISTED]
     rest = f", and {len(refusals) - _LISTED} more" if len(refusals) > _LISTED else ""
     reasons = dict.fromkeys(f"{refusal.what}: {refusal.why}" for refusal in refusals)
-    kinds = ", ".join(dict.fromkeys(refusal.what for refusal in refusals))
-    return CompileError(
+    kinds = tuple(dict.fromkeys(refusal.what for refusal in refusals))
+    error = UnsupportedError(
         "unsupported-op",
         f"{target} cannot build this model",
         where="; ".join(refusal.where for refusal in listed) + rest,
         why="; ".join(reasons),
-        hint=f"another --target, or a model without {kinds}",
+        hint=f"another --target, or a model without {', '.join(kinds)}",
     )
+    error.refused = kinds
+    error.types = frozenset().union(*(refusal.types for refusal in refusals))
+    return error
 
 
 class _Names:
@@ -142,7 +146,7 @@ class _Legalization:
             return
         body = self._body(node, written, goal)
         if body is None:
-            self.refusals.append(Refusal(_operator(node), describe(node), objection))
+            self.refusals.append(Refusal(operator_of(node), describe(node), objection, types_of(node)))
             return
         self._modified = True
         meant = {**written, **body.opset_imports}
@@ -173,7 +177,7 @@ class _Legalization:
             self.refusals.append(Refusal(dtype, where, self._legality.dtypes[dtype]))
 
     def _objection(self, node: ir.Node, written: Mapping[str, int], goal: Mapping[str, int]) -> str | None:
-        refused = self._legality.refuses.get(_operator(node))
+        refused = self._legality.refuses.get(operator_of(node))
         if refused is not None:
             return refused
         if node.domain not in self._legality.opsets:
@@ -253,5 +257,16 @@ def _calls(model: ir.Model, graph: ir.Graph) -> set[ir.OperatorIdentifier]:
     return {node.op_identifier() for node in graph.all_nodes() if node.op_identifier() in model.functions}
 
 
-def _operator(node: ir.Node) -> str:
+def takes(legality: Legality, error: UnsupportedError) -> bool:
+    """Whether a target takes, as far as its table tells, what another one refused."""
+    known = all(what.rpartition("::")[0] in legality.opsets for what in error.refused)
+    return known and not {*error.refused, *error.types} & {*legality.refuses, *legality.dtypes}
+
+
+def types_of(node: ir.Node) -> frozenset[str]:
+    values = [value for value in (*node.inputs, *node.outputs) if value is not None]
+    return frozenset(dtype_text(value.dtype) for value in values if value.dtype is not None)
+
+
+def operator_of(node: ir.Node) -> str:
     return f"{node.domain}::{node.op_type}" if node.domain else node.op_type

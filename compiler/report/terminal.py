@@ -17,14 +17,14 @@ from compiler.report import words
 _STYLES = {"passed": "green", "failed": "bold red"}
 
 
-def _console() -> Console:
+def page() -> Console:
     console = Console(highlight=False, soft_wrap=False)
     # Piped output is as wide as a page; a terminal keeps its own width up to that.
     console.width = min(console.width, 100) if console.is_terminal else 100
     return console
 
 
-def _table(*columns: str) -> Table:
+def grid(*columns: str) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for column in columns:
         table.add_column(column, overflow="fold")
@@ -32,7 +32,7 @@ def _table(*columns: str) -> Table:
 
 
 def show_result(folder: Path, manifest: Mapping[str, Any], *, quiet: bool) -> None:
-    console = _console()
+    console = page()
     verdict = manifest["verdict"]
     if not quiet:
         _outputs(console, verdict)
@@ -49,8 +49,8 @@ Row = tuple[str, tuple[Path, Mapping[str, Any]] | str]
 
 def show_comparison(rows: Iterable[Row]) -> None:
     """One line for each target: its bundle and what is known about it, or the error that it ended in."""
-    console = _console()
-    table = _table("target", "verdict", "of its budget", "size", "bundle")
+    console = page()
+    table = grid("target", "verdict", "of its budget", "size", "bundle")
     table.columns[1].no_wrap = True
     for target, found in rows:
         if isinstance(found, str):
@@ -70,7 +70,7 @@ def show_comparison(rows: Iterable[Row]) -> None:
 
 
 def show_verdict(bundle: str, verdict: Mapping[str, Any], *, quiet: bool) -> None:
-    console = _console()
+    console = page()
     if not quiet:
         _outputs(console, verdict)
     _notes(console, verdict)
@@ -85,7 +85,7 @@ def show_verdict(bundle: str, verdict: Mapping[str, Any], *, quiet: bool) -> Non
 def _outputs(console: Console, verdict: Mapping[str, Any]) -> None:
     if not verdict["outputs"]:
         return
-    table = _table("output", "verdict", "of its budget", "worst element", "got / want")
+    table = grid("output", "verdict", "of its budget", "worst element", "got / want")
     for output in verdict["outputs"]:
         mark = Text("passed", style="green") if output["passed"] else Text("FAILED", style="bold red")
         where = f"{output['why']} ({output['case']})" if output["case"] else output["why"]
@@ -101,8 +101,8 @@ def _notes(console: Console, verdict: Mapping[str, Any]) -> None:
 
 
 def show_targets(probes: Mapping[str, Probe]) -> None:
-    console = _console()
-    table = _table("target", "build", "run", "version", "devices", "precisions")
+    console = page()
+    table = grid("target", "build", "run", "version", "devices", "precisions")
     for name, probe in probes.items():
         if isinstance(probe, Ready):
             runs = "yes" if probe.runs else "no"

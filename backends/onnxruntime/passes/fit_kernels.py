@@ -17,7 +17,7 @@ from backends.onnxruntime.passes import kernels
 from compiler.contracts import Legality
 from compiler.ir.opsets import formal, schema_at
 from compiler.ir.provenance import describe, inherit
-from compiler.passes.legalize import Legalize, Refusal, refused
+from compiler.passes.legalize import Legalize, Refusal, refused, types_of
 from compiler.passes.rewriting import LocalRewrite
 
 # Whose results depend on the order of values only, or fit every type that holds the inputs.
@@ -80,7 +80,8 @@ class FitKernels(LocalRewrite):
         if kernels.has_body(node, self.edit.opset):
             return  # of a type that is not known here; the runtime will know it
         types = ", ".join(dict.fromkeys(lacking.values()))
-        self._refusals.append(Refusal(node.op_type, describe(node), f"{_NO_KERNEL} for {types or 'its opset'}"))
+        why = f"{_NO_KERNEL} for {types or 'its opset'}"
+        self._refusals.append(Refusal(node.op_type, describe(node), why, types_of(node)))
 
     def _widen(self, node: ir.Node, narrow: kernels.Types, wider: kernels.Types) -> None:
         schema = schema_at(node, self.edit.opset)
