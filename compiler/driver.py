@@ -134,6 +134,8 @@ def _front(job: Job, progress: Progress, stack: ExitStack) -> Front:
     from compiler.frontend.aside import Aside
     from compiler.frontend.open import open_program
     from compiler.frontend.prepare import trace
+    from compiler.passes.simplify import DRAWS
+    from compiler.passes.watches import two_sizes
 
     progress.stage("load", job.request.label)
     program = open_program(job.request)
@@ -146,6 +148,7 @@ def _front(job: Job, progress: Progress, stack: ExitStack) -> Front:
     progress.stage("capture", program.source.route)
     captured = capture(program, plan)
     progress.stage("optimize", f"{len(captured.model.graph)} nodes")
+    captured.model.meta[DRAWS] = lambda: [plan.inputs(sizes, 0) for sizes in two_sizes(plan.dims)]
     watches = _watches(job, plan)
     records = optimize(captured, job.passes, watches=watches, repro=job.repro)
     return Front(captured, plan, records, answers, watches)
@@ -276,7 +279,7 @@ def optimize(
     from compiler.ir.random import refuse_random
     from compiler.passes import choice, expectations, pipeline
 
-    steps = choice.parse(asked.choice).steps()
+    steps = choice.parse(asked.choice, simplify=captured.source.format == "onnx").steps()
     records = pipeline.run(captured.model, steps, watches=watches, repro=repro)
     expectations.check(captured.model, asked.expect, records)
     refuse_random(captured.model)  # after the passes, so that a draw nobody uses does no harm

@@ -34,12 +34,18 @@ class Choice:
         return name in self.named or (self.whole and not optional)
 
 
-def parse(text: str) -> Choice:
-    """What the user wrote. With nothing but names to leave out, the rest is the default."""
+def parse(text: str, *, simplify: bool = False) -> Choice:
+    """What the user wrote. With nothing but names to leave out, the rest is the default.
+
+    `simplify` makes that optional pass a part of the default.
+    """
     words = [word.strip() for word in text.split(",") if word.strip()]
     without = {word[1:].strip() for word in words if word.startswith("-")}
     named = {word for word in words if not word.startswith("-")}
-    return Choice(frozenset(named or {ALL}), frozenset(without))
+    named = named or {ALL}
+    if simplify and ALL in named:
+        named.add("simplify")
+    return Choice(frozenset(named), frozenset(without))
 
 
 def check(text: str, others: Iterable[str]) -> None:

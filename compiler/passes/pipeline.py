@@ -100,7 +100,8 @@ DEFAULT: tuple[Step, ...] = (
     _step("move-transposes", "after the tidying, which took the obvious ones", "algebra"),
     _step("move-reshapes", "as above", "algebra"),
     *_tidy("algebra"),
-    Step("sweep", "compiler.passes.remove_dead_code:RemoveDeadCode", "last: what the others left behind"),
+    Step("sweep", "compiler.passes.remove_dead_code:RemoveDeadCode", "what the others left behind"),
+    _step("simplify", "last: it is taken only where it finds something that the others did not", optional=True),
 )
 
 
@@ -155,6 +156,8 @@ class Runner:
         self._watches = watches
         self._repro = repro
         self._start = model.clone() if repro is not None else None
+        if self._start is not None:
+            self._start.meta.update(model.meta)
         self._done: list[Named] = []
         self._measured = _Measured.of(model)
 
