@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch.export import ExportedProgram
+from torch.export.graph_signature import OutputKind, TensorArgument
 from torch.utils import _pytree as pytree
 
 from compiler.contracts import Dim, Extent, TensorSpec
@@ -62,16 +63,29 @@ def within(asked: Extent | str, allowed: Extent | str) -> bool:
     return asked == allowed
 
 
-def output_names(exported: ExportedProgram) -> list[str]:
-    """A name per flat output that is a tensor; constants are not returned by the graph."""
-    nodes = exported.graph_signature.user_outputs
+def exported_outputs(exported: ExportedProgram) -> dict[str, torch.Tensor]:
+    """The fake tensors that the program returns, by name; what else it returns is no part of the graph."""
+    values = {node.name: node.meta.get("val") for node in exported.graph.nodes}
+    user = [spec.arg for spec in exported.graph_signature.output_specs if spec.kind is OutputKind.USER_OUTPUT]
     tree = exported.call_spec.out_spec
     assert tree is not None
-    names = {index: name for name, index in output_leaves(pytree.tree_unflatten(list(range(len(nodes))), tree))}
-    return [names[index] for index, node in enumerate(nodes) if isinstance(node, str)]
+    names = {index: name for name, index in output_leaves(pytree.tree_unflatten(list(range(len(user))), tree))}
+    tensors = [(index, each.name) for index, each in enumerate(user) if isinstance(each, TensorArgument)]
+    return {names[index]: values[node] for index, node in tensors}
 
 
-def refuse_complex_outputs(outputs: Mapping[str, Any]) -> None:
+def refuse_outputs(outputs: Mapping[str, torch.Tensor]) -> None:
+    if not outputs:
+        raise CompileError(
+            "no-outputs",
+            "the model returns no tensor",
+            why="without one there is nothing to compute",
+            hint="return what forward computes",
+        )
+    _refuse_complex(outputs)
+
+
+def _refuse_complex(outputs: Mapping[str, torch.Tensor]) -> None:
     """The exporter would return them as pairs of floats, without a word."""
     for name, tensor in outputs.items():
         if tensor.dtype.is_complex:
@@ -81,14 +95,6 @@ def refuse_complex_outputs(outputs: Mapping[str, Any]) -> None:
                 why="no target returns complex tensors; inside of the model they are fine",
                 hint="return torch.view_as_real(y), or y.real and y.imag",
             )
-
-
-def exported_outputs(exported: ExportedProgram) -> dict[str, Any]:
-    """The fake tensors that the program returns."""
-    (returned,) = exported.graph.output_node().args
-    nodes = {node.name: node.meta["val"] for node in returned if isinstance(node, torch.fx.Node)}
-    tensors = [nodes[node] for node in exported.graph_signature.user_outputs if isinstance(node, str)]
-    return dict(zip(output_names(exported), tensors, strict=True))
 
 
 def refuse_training(exported: ExportedProgram) -> None:

@@ -64,12 +64,12 @@ def _exportable(exported: ExportedProgram) -> ExportedProgram:
 
 
 def _without_constant_outputs(exported: ExportedProgram) -> ExportedProgram:
-    """A Python number among the outputs is no tensor."""
-    if all(isinstance(value, torch.fx.Node) for value in _returned(exported.graph)):
+    """A Python number among the outputs is no tensor, whether it is known or a size."""
+    if all(map(_is_tensor, _returned(exported.graph))):
         return exported
     module = copy.deepcopy(exported.graph_module)
     pairs = zip(_returned(module.graph), exported.graph_signature.output_specs, strict=True)
-    kept = [(value, spec) for value, spec in pairs if isinstance(value, torch.fx.Node)]
+    kept = [(value, spec) for value, spec in pairs if _is_tensor(value)]
     module.graph.output_node().args = (tuple(value for value, _ in kept),)
     flat = pytree.tree_structure(tuple(range(len(kept))))
     calls = copy.deepcopy(exported.module_call_graph)
@@ -96,6 +96,10 @@ def _with_graph(
         constants=exported.constants,
         verifiers=exported.verifiers,
     )
+
+
+def _is_tensor(value: Any) -> bool:
+    return isinstance(value, torch.fx.Node) and isinstance(value.meta.get("val"), torch.Tensor)
 
 
 def _returned(graph: torch.fx.Graph) -> Sequence[Any]:

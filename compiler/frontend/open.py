@@ -123,10 +123,13 @@ def _build(reference: str) -> Built:
 
 
 def _of_built(built: Built, source: Source) -> Program:
+    from compiler.frontend.loaders.fill import refuse_leftover_meta
     from compiler.frontend.torch_program import TorchProgram
 
+    refuse_leftover_meta(built.module)
+    given = parse(built.specs)
     examples = _named_examples(built)
-    return TorchProgram(source, built.module, specs=parse(built.specs).tensors, examples=examples)
+    return TorchProgram(source, built.module, specs=given.tensors, constants=given.constants, examples=examples)
 
 
 def _named_examples(built: Built) -> Arrays:

@@ -120,7 +120,12 @@ def _no_inputs(program: Program) -> UsageError:
     takes = program.parameters()
     required = [parameter for parameter in takes if parameter.required] or list(takes)
     name = required[0].name if required else "x"
-    options = " ".join(f"--input '{parameter.name}:DTYPE[DIMS]'" for parameter in required) or f"--input '{EXAMPLE}'"
+    options = (
+        " ".join(
+            f"--input '{parameter.name}{'=VALUE' if parameter.is_scalar else ':DTYPE[DIMS]'}'" for parameter in required
+        )
+        or f"--input '{EXAMPLE}'"
+    )
     return UsageError(
         "inputs-unknown",
         "the file does not say what its inputs look like",

@@ -43,6 +43,11 @@ class Parameter:
     required: bool
     annotation: str = ""
 
+    @property
+    def is_scalar(self) -> bool:
+        """A Python number or word, given as name=VALUE."""
+        return self.annotation in ("int", "float", "bool", "str")
+
     def __str__(self) -> str:
         return f"{self.name}{': ' + self.annotation if self.annotation else ''}{'' if self.required else ' (optional)'}"
 

@@ -73,7 +73,7 @@ def specialized(error: BaseException, watch: Watch) -> CompileError:
 
 def _left_out(reasons: list[str]) -> str | None:
     """A single size that torch treats as another case, as it does where a view at that size changes nothing."""
-    sizes = {size for reason in reasons for size in re.findall(r"!= ([1-9]\d*)", reason)}
+    sizes = {size for reason in reasons for size in re.findall(r"\] != ([1-9]\d*)", reason)}
     if not sizes:
         return None
     return (

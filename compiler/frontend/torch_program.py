@@ -21,8 +21,7 @@ from compiler.frontend.call import Call, Constant, call_of, spelled_out
 from compiler.frontend.exported_facts import (
     exported_outputs,
     exported_specs,
-    output_names,
-    refuse_complex_outputs,
+    refuse_outputs,
     refuse_training,
     within,
 )
@@ -32,6 +31,7 @@ from compiler.frontend.program import InputRange, Parameter
 from compiler.frontend.recurrent import dynamic_recurrence
 from compiler.frontend.script_constants import with_constants
 from compiler.frontend.specialization import specialized, watch_shapes
+from compiler.frontend.state import unchanged, writes_in_place
 from compiler.frontend.user_code import first_lines, user_code
 from compiler.quiet import quiet
 
@@ -54,6 +54,7 @@ class TorchProgram:
         specs: tuple[TensorSpec, ...] = (),
         suggest: Callable[[], tuple[TensorSpec, ...]] | None = None,
         examples: Arrays | None = None,
+        constants: Mapping[str, Any] | None = None,
     ) -> None:
         if exported is not None:
             refuse_training(exported)
@@ -67,6 +68,7 @@ class TorchProgram:
         self._specs = specs
         self._suggest = suggest
         self._examples = dict(examples or {})
+        self._constants = dict(constants or {})
         self._traced: tuple[TensorSpec, ...] = ()
 
     # -- what it takes ------------------------------------------------------------------------------------------
@@ -115,7 +117,7 @@ class TorchProgram:
             return
         # A mixture of experts as one batched product: grouped products are neither exported nor known in float64.
         _choose(self._module, "set_experts_implementation", "batched_mm")
-        self._call = self._arrange([spec.name for spec in specs], constants)
+        self._call = self._arrange([spec.name for spec in specs], {**self._constants, **constants})
         tensors = {name: to_torch(array) for name, array in example.items()}
         if isinstance(self._module, torch.jit.ScriptModule):
             self._trace_script(specs, tensors)
@@ -124,7 +126,7 @@ class TorchProgram:
             self._source = replace(self._source, route="torch.export")
         if self._exported is not None:
             refuse_training(self._exported)
-            refuse_complex_outputs(exported_outputs(self._exported))
+            refuse_outputs(exported_outputs(self._exported))
 
     def _hold_to_declared(self, specs: tuple[TensorSpec, ...], constants: Mapping[str, Any]) -> None:
         assert self._given is not None
@@ -145,7 +147,7 @@ class TorchProgram:
                         hint="leave --input away to use the program's own ranges, or export it again",
                     )
         self._source = replace(self._source, route="ExportedProgram")
-        refuse_complex_outputs(exported_outputs(self._given))
+        refuse_outputs(exported_outputs(self._given))
 
     def _arrange(self, names: list[str], constants: Mapping[str, Any]) -> Call:
         tree = nest([*names, *constants])
@@ -255,13 +257,18 @@ class TorchProgram:
     def run(self, inputs: Arrays, *, precise: bool) -> dict[str, Array]:
         assert self._call is not None, "trace comes first"
         tensors = {name: to_torch(inputs[name]) for name in self._call.names}
-        with torch.no_grad(), user_code("model-raised", "the model itself fails on these inputs"):
+        failure = user_code("model-raised", "the model itself fails on these inputs")
+        with torch.no_grad(), failure, unchanged(self._module, self._mutated()):
             if precise:
                 with float64_oracle(self._module, tensors.values()):
                     outputs = tensor_outputs(self._run(tensors), self._call.names)
             else:
                 outputs = tensor_outputs(self._run(tensors), self._call.names)
         return {name: to_numpy(tensor) for name, tensor in outputs.items()}
+
+    def _mutated(self) -> bool:
+        """Whether forward may change buffers; a script does not tell."""
+        return self._exported is None or writes_in_place(self._exported)
 
     def _run(self, tensors: Mapping[str, torch.Tensor]) -> Any:
         assert self._call is not None
@@ -277,10 +284,10 @@ class TorchProgram:
             args, _ = call.bind(tensors)
             with torch.no_grad():
                 outputs = tensor_outputs(module(*args), call.names)
-            refuse_complex_outputs(outputs)
+            refuse_outputs(outputs)
             model = onnx_export.from_script(module, args, call.names, list(outputs), self._traced)
         else:
-            names = output_names(self._exported)
+            names = list(exported_outputs(self._exported))
             # A clone, because the exporter leaves uses behind by nodes that it has dropped.
             model = onnx_export.from_exported(self._exported, opset, retry=self._with_eager_attention).clone()
             onnx_export.name_inputs(model, self._call.names)
@@ -352,7 +359,7 @@ def _check_names(given: Mapping[str, Any], known: list[str], takes: tuple[Parame
             "input-mismatch",
             f"the input '{missing[0].name}' is missing",
             why=f"the model takes {', '.join(map(str, takes))}",
-            hint=f"add --input '{missing[0].name}:DTYPE[DIMS]'",
+            hint=f"add --input '{missing[0].name}{'=VALUE' if missing[0].is_scalar else ':DTYPE[DIMS]'}'",
         )
 
 

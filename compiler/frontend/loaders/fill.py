@@ -45,7 +45,7 @@ def fill(module: torch.nn.Module, state: StateDict) -> tuple[str, ...]:
     }
     if any(problems.values()):
         raise _misfit(module, problems)
-    _refuse_leftover_meta(module)
+    refuse_leftover_meta(module)
     settled(module)
     return *state.notes, *notes
 
@@ -91,12 +91,12 @@ def _tie(module: torch.nn.Module, group: list[str], given: str) -> None:
         setattr(module.get_submodule(owner), attribute, shared)
 
 
-def _refuse_leftover_meta(module: torch.nn.Module) -> None:
+def refuse_leftover_meta(module: torch.nn.Module) -> None:
     left = [name for name, tensor in (*module.named_parameters(), *module.named_buffers()) if tensor.is_meta]
     if left:
         raise CompileError(
             "weights-do-not-fit",
             f"{type(module).__name__} still has tensors without values",
-            why=f"it was built on the meta device, and the checkpoint does not hold {listed(left)}",
+            why=f"it was built on the meta device, and nothing gave values to {listed(left)}",
             hint="build the module on the CPU, so that it computes its own buffers",
         )

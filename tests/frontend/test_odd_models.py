@@ -1,0 +1,163 @@
+"""Models that are written in unusual ways: the numbers hold, or the error says what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+import onnxruntime
+import pytest
+import torch
+from torch import nn
+
+from compiler.contracts import Source
+from compiler.errors import CompileError, PlumblineError
+from compiler.frontend.open import open_program
+from compiler.frontend.prepare import trace
+from compiler.frontend.program import Request
+from compiler.frontend.reference import compute
+from compiler.frontend.torch_program import TorchProgram
+from compiler.validate.compare import compare
+
+X = "x:float32[n=1..6,4]"
+
+
+class Function(nn.Module):
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: torch.Tensor) -> Any:
+        return self.function(x)
+
+
+def verdict(module: nn.Module, *specs: str) -> bool:
+    """Captured, run by onnxruntime as it is, and held against the reference."""
+    program = TorchProgram(Source("here", "live", ""), module)
+    plan = trace(program, specs or (X,), None, seed=0, effort="quick")
+    reference = compute(program, plan, "PyTorch")
+    session = onnxruntime.InferenceSession(ir.to_proto(program.capture(24)).SerializeToString())
+    names, taken = ([one.name for one in some] for some in (session.get_outputs(), session.get_inputs()))
+    answers = [
+        dict(zip(names, session.run(None, {name: case.inputs[name] for name in taken}), strict=True))
+        for case in reference.cases
+    ]
+    return compare(reference.cases, answers).passed
+
+
+class Counts(nn.Module):
+    """Writes to one buffer and replaces another."""
+
+    count: torch.Tensor
+    last: torch.Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("count", torch.zeros(1))
+        self.register_buffer("last", torch.ones(1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.count += 1
+        self.last = self.last * 2
+        return x + self.count + self.last
+
+
+def test_what_a_model_remembers_is_the_same_at_every_call() -> None:
+    module = Counts()
+    count, last = module.count, module.last
+    assert verdict(module)
+    assert module.count is count
+    assert module.last is last
+    assert (count.dtype, count.item(), last.item()) == (torch.float32, 0, 1)
+
+
+def write(x: torch.Tensor) -> torch.Tensor:
+    x.mul_(2)
+    x[:, 0] = 5
+    return x + 1
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        write,
+        lambda x: (x.t(), x.view(-1, 2), x),
+        lambda x: (x.sum(), torch.tensor(3.0), (x > 0).any()),
+        lambda x: x[x > 0],
+        lambda x: (x, "label", 4, None, True),
+        lambda x: {1: x, "a": {"b": (x * 2,)}},
+        lambda x: (x, x.shape[0]),
+        lambda x: x * x.sum().item(),
+        lambda x: torch.vmap(lambda row: row.dot(row))(x),
+    ],
+    ids=["in place", "views", "no axes", "mask", "constants", "nested", "a size", "item", "vmap"],
+)
+def test_unusual_results(function: Callable[..., Any]) -> None:
+    assert verdict(Function(function))
+
+
+def test_parts_that_are_shared() -> None:
+    layer = nn.Linear(4, 4)
+    assert verdict(Function(nn.Sequential(layer, nn.ReLU(), layer)))
+
+
+@pytest.mark.parametrize(
+    "norm",
+    [nn.utils.parametrizations.weight_norm, nn.utils.parametrizations.spectral_norm, nn.utils.spectral_norm],
+)
+def test_parametrized_weights(norm: Callable[..., nn.Module]) -> None:
+    assert verdict(norm(nn.Linear(4, 4)).eval(), "input:float32[n=1..6,4]")
+
+
+def told(error: pytest.ExceptionInfo[Any]) -> tuple[str, str]:
+    return error.value.code, str(error.value.hint)
+
+
+def test_a_model_that_returns_nothing() -> None:
+    with pytest.raises(CompileError) as caught:
+        verdict(Function(lambda x: None))
+    assert told(caught)[0] == "no-outputs"
+
+
+def test_dropout_that_never_stops() -> None:
+    with pytest.raises(CompileError) as caught:
+        verdict(Function(lambda x: nn.functional.dropout(x, 0.5, training=True)))
+    assert told(caught)[0] == "training-mode"
+
+
+class Times(nn.Module):
+    def forward(self, x: torch.Tensor, k: int) -> torch.Tensor:
+        return x * k
+
+
+def test_a_scalar_is_asked_for_as_one() -> None:
+    with pytest.raises(PlumblineError) as caught:
+        verdict(Times())
+    assert "--input 'k=VALUE'" in told(caught)[1]
+    assert verdict(Times(), X, "k=3")
+
+
+FACTORY = """
+import torch
+class Times(torch.nn.Module):
+    def forward(self, x, k: int): return x * k
+def scalar(): return Times(), ["x:float32[n=1..6,4]", "k=3"]
+def hollow(): return torch.nn.Linear(4, 4, device="meta"), ["input:float32[n=1..6,4]"]
+"""
+
+
+def test_a_factory_may_fix_scalars(tmp_path: Any) -> None:
+    (tmp_path / "net.py").write_text(FACTORY)
+    program = open_program(Request(f"{tmp_path / 'net.py'}:scalar"))
+    trace(program, (), None, seed=0, effort="quick")
+    x = np.ones((2, 4), np.float32)
+    assert program.run({"x": x}, precise=False)["output"].tolist() == (3 * x).tolist()
+
+
+def test_a_factory_that_gives_no_weights(tmp_path: Any) -> None:
+    (tmp_path / "net.py").write_text(FACTORY)
+    with pytest.raises(CompileError) as caught:
+        open_program(Request(f"{tmp_path / 'net.py'}:hollow"))
+    assert "meta device" in str(caught.value.why)
