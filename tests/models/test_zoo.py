@@ -19,8 +19,11 @@ from compiler.frontend.specs import parse
 
 ROOT = Path(__file__).resolve().parents[2]
 ZOO: dict[str, dict[str, Any]] = tomllib.loads((ROOT / "models/zoo.toml").read_text())
-FIELDS = {"file", "full", "small", "inputs", "small_inputs", "family", "size", "parameters", "targets", "note"}
-OPTIONAL = {"small", "small_inputs", "note"}
+FIELDS = {
+    "file", "full", "small", "inputs", "small_inputs", "family", "size", "parameters", "targets", "note", "expect",
+    "small_expect",
+}  # fmt: skip
+OPTIONAL = {"small", "small_inputs", "note", "expect", "small_expect"}
 TARGETS = {"onnxruntime", "openvino", "tensorrt", "tvm"}
 FAMILIES = {"convnet", "transformer", "mixture of experts", "recurrent", "graph", "recommender", "diffusion"}
 
