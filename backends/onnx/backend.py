@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from compiler.contracts import Array, Arrays, Artifact, Closing, Legality, Probe, Ready, Session, Signature, Unavailable
-from compiler.errors import UsageError
+from compiler.errors import UnavailableError, UsageError
 from compiler.graph_files import adopt
 
 
@@ -50,7 +50,15 @@ class EvaluatorSession(Closing):
     def __init__(self, file: Path) -> None:
         import onnx_ir as ir
 
-        from compiler.ir.evaluate import Evaluator
+        try:
+            from compiler.ir.evaluate import Evaluator
+        except ModuleNotFoundError as error:
+            raise UnavailableError(
+                "missing-extra",
+                "running an onnx bundle needs plumbline's evaluator, which computes with torch",
+                why=str(error),
+                hint="pip install 'plumbline[compile]', or give model.onnx to any runtime that reads ONNX",
+            ) from error
 
         self._evaluator = Evaluator(ir.load(file), precise=False)
 

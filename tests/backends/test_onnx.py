@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
@@ -12,7 +13,9 @@ import onnx
 import pytest
 from contract import BackendContract
 
+import backends
 from compiler import bundle as bundles
+from compiler.errors import UnavailableError
 
 
 class TestOnnx(BackendContract):
@@ -38,6 +41,15 @@ class TestOnnx(BackendContract):
         relu = next(node for node in model.graph.node if node.op_type == "Relu")
         (origin,) = json.loads({entry.key: entry.value for entry in relu.metadata_props}["plumbline.origins"])
         assert (Path(origin["path"]).name, origin["code"]) == ("mlp.py", "return self.down(torch.relu(self.up(x)))")
+
+    def test_a_bundle_is_told_apart_from_a_runtime_where_torch_is_missing(
+        self, compiled: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setitem(sys.modules, "compiler.ir.evaluate", None)
+        with pytest.raises(UnavailableError) as caught:
+            backends.load(compiled)
+        assert caught.value.code == "missing-extra"
+        assert "model.onnx" in str(caught.value.hint)
 
     def test_nothing_of_the_machine_that_made_it_is_in_the_file(self, compiled: Path) -> None:
         content = (compiled / "model.onnx").read_bytes()
