@@ -20,8 +20,9 @@ def test_what_is_there_is_enough() -> None:
 
 
 def test_what_is_missing_is_told_with_the_reasons_of_its_fusion() -> None:
+    reason = "MatMul m, from layer.3: its mask has another shape"
     records = [
-        record("fuse-attention", "MatMul m, from layer.3: its mask has another shape"),
+        record("fuse-attention", reason),
         record("fold-pads", "no"),
     ]
     with pytest.raises(CompileError) as caught:
