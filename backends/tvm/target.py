@@ -20,6 +20,7 @@ class Machine:
     vector_lanes: int
     registers: int
     cores: int
+    triple: str | None = None  # LLVM's name of another system than this one
 
 
 # LLVM's feature, float32 lanes, vector registers; the first that the CPU has counts.
@@ -39,26 +40,28 @@ def host_mcpu() -> str:
 
 def machine(options: Mapping[str, Any]) -> Machine:
     mcpu = str(options.get("mcpu") or host_mcpu())
-    return machine_of(made(mcpu, _cores(options)), mcpu, _cores(options))
+    triple = options.get("triple")
+    return machine_of(made(mcpu, _cores(options), triple), mcpu, _cores(options), triple)
 
 
-def machine_of(target: tvm.target.Target, mcpu: str, cores: int) -> Machine:
+def machine_of(target: tvm.target.Target, mcpu: str, cores: int, triple: str | None = None) -> Machine:
     from tvm import target as targets
 
     with target:
         features = frozenset(str(name) for name in targets.codegen.llvm_get_cpu_features(target))
     lanes, registers = next(((lanes, count) for name, lanes, count in _WIDTHS if name in features), _PLAIN)
-    return Machine(mcpu, features, lanes, registers, cores)
+    return Machine(mcpu, features, lanes, registers, cores, triple)
 
 
-def made(mcpu: str, cores: int) -> tvm.target.Target:
+def made(mcpu: str, cores: int, triple: str | None = None) -> tvm.target.Target:
     from tvm import target
 
-    return target.Target({"kind": "llvm", "mcpu": mcpu, "num-cores": cores})
+    elsewhere = {} if triple is None else {"mtriple": triple}
+    return target.Target({"kind": "llvm", "mcpu": mcpu, "num-cores": cores, **elsewhere})
 
 
 def of(machine: Machine) -> tvm.target.Target:
-    return made(machine.mcpu, machine.cores)
+    return made(machine.mcpu, machine.cores, machine.triple)
 
 
 def needed_features(machine: Machine) -> list[str]:

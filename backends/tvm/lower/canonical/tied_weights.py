@@ -1,7 +1,7 @@
 """A table that is looked up in one place and, turned over, multiplied by in another is stored once.
 
-It is packed for the product. The look-up then reads row v of the table as packed[v // columns, :, v % columns]. That view is a function of its own,
-which is fused into whatever reads the table.
+It is packed for the product. The look-up reads row v of the table as packed[v // columns, :, v % columns]; that view is
+a function of its own, which is fused into whatever reads the table.
 """
 
 from __future__ import annotations
