@@ -14,6 +14,7 @@ from compiler.frontend import graph_ranges
 from compiler.frontend.loaders.onnx import load_onnx
 from compiler.frontend.program import InputRange, Parameter
 from compiler.ir.evaluate import Evaluator
+from compiler.ir.masked_rows import restore_masked_rows
 from compiler.ir.verify import signature_of
 
 _UNBOUNDED = Dim("", 1, 16)  # what a symbolic dim of an .onnx file is checked at unless --input says otherwise
@@ -22,7 +23,11 @@ _UNBOUNDED = Dim("", 1, 16)  # what a symbolic dim of an .onnx file is checked a
 class OnnxProgram:
     def __init__(self, source: Source) -> None:
         self._model = load_onnx(source.path)
-        self._source = replace(source, route="onnx", facts={"opsets": dict(self._model.opset_imports)})
+        facts: dict[str, Any] = {"opsets": dict(self._model.opset_imports)}
+        # Before anything is computed: the answers that it is held to are those that it was meant to give.
+        if masks := restore_masked_rows(self._model):
+            facts["repaired"] = f"{len(masks)} masks hold -inf where the exporter wrote the lowest number"
+        self._source = replace(source, route="onnx", facts=facts)
         self._evaluators: dict[bool, Evaluator] = {}
         self._specs = tuple(_ranged(spec) for spec in signature_of(self._model).inputs)
         _refuse_training(self._model)
