@@ -77,6 +77,7 @@ def _at(tensor: te.Tensor, index: Any, op: Op) -> Any:
 
 
 def is_nan(x: Any) -> Any:
+    """Not `x != x`, which TVM's simplifier takes for false."""
     return tirx.isnan(x) if is_float(str(x.ty.dtype)) else tirx.const(False, "bool")
 
 
@@ -84,13 +85,13 @@ def maximum(a: Any, b: Any) -> Any:
     """NaN in either gives NaN."""
     if not is_float(str(a.ty.dtype)):
         return tirx.max(a, b)
-    return tirx.Select(tirx.any(a > b, tirx.NE(a, a)), a, b)
+    return tirx.Select(tirx.any(a > b, is_nan(a)), a, b)
 
 
 def minimum(a: Any, b: Any) -> Any:
     if not is_float(str(a.ty.dtype)):
         return tirx.min(a, b)
-    return tirx.Select(tirx.any(a < b, tirx.NE(a, a)), a, b)
+    return tirx.Select(tirx.any(a < b, is_nan(a)), a, b)
 
 
 # -- one input --------------------------------------------------------------------------------------------------
@@ -276,7 +277,14 @@ def _modulo(op: Op) -> Result:
         rest = tirx.truncmod(a, safe)
         if like_c or not signed:
             return rest
-        return tirx.Select(tirx.all(tirx.NE(rest, zero), tirx.NE(rest < zero, safe < zero)), rest + safe, rest)
+        return tirx.Select(
+            tirx.all(
+                tirx.NE(rest, zero),
+                tirx.EQ((rest < zero).astype("int8") + (safe < zero).astype("int8"), tirx.const(1, "int8")),
+            ),
+            rest + safe,
+            rest,
+        )
 
     return broadcast(op, remainder, *op.tensors())
 
@@ -325,7 +333,14 @@ def _where(op: Op) -> Result:
 
 
 def _comparison(formula: Formula) -> Emit:
-    return elementwise(lambda op, a, b: formula(a, b), wide=False)
+    """LLVM's code generator in TVM compares truth values as if they were floats; they are compared as numbers."""
+
+    def compared(op: Op, a: Any, b: Any) -> Any:
+        if str(a.ty.dtype) == "bool":
+            a, b = a.astype("int8"), b.astype("int8")
+        return formula(a, b)
+
+    return elementwise(compared, wide=False)
 
 
 def _logical(make: Callable[[relax.Expr, relax.Expr], relax.Expr]) -> Emit:

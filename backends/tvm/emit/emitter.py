@@ -48,6 +48,7 @@ class Emitter:
         self.opset = opset
         self.bb = relax.BlockBuilder()
         self.analyzer = sym.Analyzer()
+        self.runtime_sizes: set[tirx.Var] = set()
         self._entries: dict[ir.Value, Entry] = {}
         self._constants: dict[ir.Value, Array] = {}
 

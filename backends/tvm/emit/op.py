@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 import onnx_ir as ir
 from tvm import ir as tvm_ir
-from tvm import relax, sym
+from tvm import relax, sym, tirx
 
 from backends.tvm.emit.extents import Extent, expression, settled
 from backends.tvm.emit.known import Known
@@ -20,6 +20,8 @@ from compiler.ir.text import dtype_text
 
 if TYPE_CHECKING:
     from backends.tvm.emit.emitter import Emitter
+
+_OPAQUE = 8  # in the scale by which TVM tells what may be fused: nothing
 
 Result = Any  # a relax.Expr, or a list of them with None for outputs that nobody asked for
 
@@ -130,7 +132,17 @@ class Op:
     def te(self, compute: Callable[..., Any], *args: Any, name: str | None = None, **kwargs: Any) -> relax.Var:
         """Emit a kernel written in TE; Relax expressions among the arguments become TE tensors."""
         hint = name or self.type.lower()
+        if any(map(self._is_runtime_size, args)):
+            # FuseTIR loses sizes that no tensor among the arguments tells.
+            kwargs["primfunc_attrs"] = {"op_pattern": _OPAQUE}
         return self.bb.emit(self.bb.call_te(compute, *args, primfunc_name_hint=hint, **kwargs))
+
+    def _is_runtime_size(self, argument: Any) -> bool:
+        if isinstance(argument, list):
+            return any(map(self._is_runtime_size, argument))
+        if not self.emitter.runtime_sizes or not tvm_ir.is_prim_expr(argument):
+            return False
+        return any(var in self.emitter.runtime_sizes for var in tirx.analysis.undefined_vars(tirx.Evaluate(argument)))
 
     def const(self, value: Any, dtype: str) -> tvm_ir.GenericConst:
         return relax.const(np.asarray(value, dtype), dtype)

@@ -9,7 +9,7 @@ from typing import Any
 from tvm import relax, te, tirx
 
 from backends.tvm.emit.convolution import window_pads
-from backends.tvm.emit.elementwise import is_float, maximum
+from backends.tvm.emit.elementwise import is_float, is_nan, maximum
 from backends.tvm.emit.extents import Extent, expression
 from backends.tvm.emit.op import Emit, Op, Result
 from backends.tvm.emit.reductions import narrowed, widened
@@ -112,7 +112,7 @@ def _places(op: Op, window: _Window) -> relax.Expr:
         lowest = _lowest(data.dtype)
 
         def better(a: Any, b: Any) -> Any:
-            nan = tirx.all(tirx.NE(a[1], a[1]), tirx.EQ(b[1], b[1]))
+            nan = tirx.all(is_nan(a[1]), tirx.Not(is_nan(b[1])))
             tie = tirx.all(tirx.EQ(a[1], b[1]), a[0] < b[0])
             return tirx.all(a[0] >= 0, tirx.any(b[0] < 0, a[1] > b[1], nan, tie))
 

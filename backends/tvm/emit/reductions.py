@@ -8,7 +8,7 @@ from typing import Any
 
 from tvm import relax, te, tirx
 
-from backends.tvm.emit.elementwise import is_float, maximum, minimum, number
+from backends.tvm.emit.elementwise import is_float, is_nan, maximum, minimum, number
 from backends.tvm.emit.extents import equal, expression, product
 from backends.tvm.emit.op import Emit, Op, Result
 from backends.tvm.emit.runtime_sizes import length_of, without_axes
@@ -210,7 +210,7 @@ def _arg_extreme(largest: bool) -> Emit:
             value = a[1] > b[1] if largest else a[1] < b[1]
             place = a[0] > b[0] if last else a[0] < b[0]
             if is_float(str(a[1].ty.dtype)):
-                a_nan, b_nan = tirx.NE(a[1], a[1]), tirx.NE(b[1], b[1])
+                a_nan, b_nan = is_nan(a[1]), is_nan(b[1])
                 tie = tirx.any(tirx.EQ(a[1], b[1]), tirx.all(a_nan, b_nan))
                 value = tirx.any(tirx.all(value, tirx.Not(b_nan)), tirx.all(a_nan, tirx.Not(b_nan)))
             else:

@@ -58,7 +58,11 @@ def named(op: Op, sizes: relax.Expr) -> list[Extent]:
     if count == 0:
         return []
     names = [tirx.Var(f"size{place}", "int64") for place in range(count)]
-    op.bb.match_cast(op.emit(relax.op.tensor_to_shape(sizes)), relax.ShapeType(names))
+    # A call that TVM does not know to be pure ends the block of pure ones: within a block, what uses a name may be
+    # moved before what gives it.
+    read = relax.Call(relax.ExternFunc("vm.builtin.tensor_to_shape"), [sizes], ty_args=[relax.ShapeType(ndim=count)])
+    op.bb.match_cast(op.emit(read), relax.ShapeType(names))
+    op.emitter.runtime_sizes.update(names)
     return list(names)
 
 

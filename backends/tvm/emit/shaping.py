@@ -89,7 +89,9 @@ def _spread(op: Op, shape: Sequence[Extent]) -> relax.Expr:
     def compute(data: te.Tensor, sizes: list[Any]) -> te.Tensor:
         def element(*index: Any) -> Any:
             own = index[len(index) - len(data.shape) :]
-            return data(*(tirx.Select(equal(n, 1), 0, i) for i, n in zip(own, data.shape, strict=True)))
+            return data(
+                *(tirx.Select(equal(n, 1), runtime_sizes.whole(0), i) for i, n in zip(own, data.shape, strict=True))
+            )
 
         return te.compute(sizes, element, name="T_broadcast")
 

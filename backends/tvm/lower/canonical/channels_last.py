@@ -14,6 +14,7 @@ from backends.tvm.lower.canonical.permutes import channels_first, channels_last
 from backends.tvm.lower.canonical.rewriter import Rewriter, mutator, settle
 from backends.tvm.lower.relax_tools import constant, dtype_of, op_name
 
+_DIMS = {"relax.nn.conv1d": 1, "relax.nn.conv2d": 2, "relax.nn.conv3d": 3}
 _DATA = {1: ("NCW", "NWC"), 2: ("NCHW", "NHWC"), 3: ("NCDHW", "NDHWC")}
 _KERNEL = {1: "OWI", 2: "OHWI", 3: "ODHWI"}
 _MAKE = {1: relax.op.nn.conv1d, 2: relax.op.nn.conv2d, 3: relax.op.nn.conv3d}
@@ -26,8 +27,8 @@ def convolutions_channels_last(mod: tvm.IRModule) -> tvm.IRModule:
 @mutator
 class _ChannelsLast(Rewriter):
     def rewrite(self, call: relax.Call) -> relax.Expr | None:
-        name, dims = op_name(call), call.ty.ndim - 2
-        if name != f"relax.nn.conv{dims}d" or call.attrs.data_layout != _DATA[dims][0] or dtype_of(call) != "float32":
+        dims = _DIMS.get(op_name(call) or "")
+        if dims is None or call.attrs.data_layout != _DATA[dims][0] or dtype_of(call) != "float32":
             return None
         data, kernel = call.args
         rank, attrs, last = dims + 2, call.attrs, _DATA[dims][1]
