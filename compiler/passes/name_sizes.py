@@ -28,6 +28,14 @@ class NameSizes(LocalRewrite):
         self._known = Known(Contents(), model.meta.get(LARGEST, {}))
         return super().call(model)
 
+    def enter(self, graph: ir.Graph) -> None:
+        """What was folded may still be called what it was when it was computed."""
+        for value in graph.initializers.values():
+            tensor = value.const_value
+            if tensor is not None and value.shape is not None and value.shape != tensor.shape:
+                value.shape = ir.Shape(tensor.shape.numpy())
+                self.edit.modified = True
+
     def visit(self, node: ir.Node) -> None:
         result = node.outputs[0] if node.outputs else None
         if result is not None and _is_open(result) and not result.is_graph_output():

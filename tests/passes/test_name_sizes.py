@@ -90,3 +90,10 @@ def test_what_may_be_stretched_stays_open(interface: str, body: str) -> None:
 def test_names_that_were_given_stay() -> None:
     model = parse(hub(X, "mine = Neg(x) y = Neg(mine)", "float[b,mid,8] mine"))
     assert not NameSizes()(model).modified
+
+
+def test_a_constant_has_the_sizes_of_its_content() -> None:
+    model = parse(hub(X, "t = Add(x, zero) y = Neg(t)", "float[1] zero = {0}"))
+    model.graph.initializers["zero"].shape = ir.Shape(["unk__3"])
+    assert NameSizes()(model).modified
+    assert list(model.graph.initializers["zero"].shape) == [1]
