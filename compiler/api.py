@@ -72,6 +72,7 @@ def compile(
     effort: str = "quick",
     verify: bool = True,
     trust: bool = False,
+    translate: str | Mapping[Any, Any] | None = None,
     keep_provenance: bool = True,
     require_run: bool = False,
     timeout: float = DEFAULT_TIMEOUT,
@@ -81,7 +82,8 @@ def compile(
     """Compile a model for one target and hold it against the reference.
 
     `model` is a path, a "file.py:factory" reference, an nn.Module or an ExportedProgram. `inputs` are specs such as
-    "x:float32[batch=1..32,3]", or example tensors or arrays by name or in order; a file may bring its own.
+    "x:float32[batch=1..32,3]", or example tensors or arrays by name or in order; a file may bring its own. `translate`
+    is a table from operators of your own to functions of onnxscript, or "file.py:TABLE".
 
     A bundle whose numbers differ is kept apart as `<bundle>.rejected`, and `Result.passed` is False.
     """
@@ -94,6 +96,7 @@ def compile(
         name=name,
         options=options,
         trust=trust,
+        translate=translate,
         seed=seed,
         effort=effort,
         verify=verify,
@@ -129,13 +132,14 @@ def coverage(
     *,
     factory: str | None = None,
     trust: bool = False,
+    translate: str | Mapping[Any, Any] | None = None,
     progress: Progress | None = None,
 ) -> tuple[dict[str, int], dict[str, Coverage | Unavailable]]:
     """The operators of a model with how often they occur, and what each target would make of them. Nothing is built."""
     from compiler.passes.coverage import coverage, operators
 
     specs, data = _inputs(model, inputs)
-    job = Job(Request(model, factory, trust), "", Path("inspected"), inputs=specs, data=data, verify=False)
+    job = Job(Request(model, factory, trust, translate), "", Path("inspected"), inputs=specs, data=data, verify=False)
     with _eval_mode(model), driver.opened(job, progress or SilentProgress()) as front:
         graph = front.take(last=True).model
     found: dict[str, Coverage | Unavailable] = {}
@@ -159,6 +163,7 @@ def _job(
     name: str | None = None,
     options: Mapping[str, Any] | None = None,
     trust: bool = False,
+    translate: str | Mapping[Any, Any] | None = None,
     effort: str = "quick",
     **settings: Any,
 ) -> Job:
@@ -168,7 +173,7 @@ def _job(
     specs, data = _inputs(model, inputs)
     parse(specs)
     return Job(
-        Request(model, factory, trust),
+        Request(model, factory, trust, translate),
         target,
         Path(output) / f"{output_name(model, name)}.{target}",
         inputs=specs,

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 @click.option("--explain", is_flag=True, help="what each pass changed and declined, and why")
 @click.option("--dump-passes", metavar="DIR", help="the graph as text after every pass that changed something")
 @click.option("--paranoid", is_flag=True, help="check the numbers after every pass, on plumbline's own evaluator")
+@click.option("--translate", metavar="FILE.PY:TABLE", help="how operators of your own become ONNX")
 @click.option("--trust", is_flag=True, help="run code that comes with the model: pickles, auto_map")
 @click.option("--strip-provenance", is_flag=True, help="leave module paths and source lines out of the graph")
 @limits
@@ -81,7 +82,7 @@ def _job(options: dict[str, Any], target: str) -> Job:
     api.check_choices(target, options["effort"], runtime_options)
     parse(options["input_specs"])
     return Job(
-        request=Request(model, options["factory"], options["trust"]),
+        request=Request(model, options["factory"], options["trust"], options["translate"]),
         target=target,
         place=Path(options["output"]) / f"{output_name(model, options['name'])}.{target}",
         inputs=tuple(options["input_specs"]),

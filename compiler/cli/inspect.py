@@ -19,15 +19,23 @@ from compiler.errors import Exit, UsageError
 @click.option("--trust", is_flag=True, help="run code that comes with the model")
 @click.option("--targets", is_flag=True, help="capture the model, and say what each target would make of it")
 @click.option("--input", "-i", "input_specs", multiple=True, metavar="SPEC", help="an input to capture with: --targets")
+@click.option("--translate", metavar="FILE.PY:TABLE", help="how operators of your own become ONNX: --targets")
 @speaking
 def inspect(
-    path: str, factory: str | None, trust: bool, targets: bool, input_specs: tuple[str, ...], **given: Any
+    path: str,
+    factory: str | None,
+    trust: bool,
+    targets: bool,
+    input_specs: tuple[str, ...],
+    translate: str | None,
+    **given: Any,
 ) -> int:
     """What is in a model file, a Hugging Face folder or a bundle."""
     if targets:
-        return _targets(path, factory, trust, input_specs, **given)
-    if input_specs:
-        raise UsageError("bad-option", "--input is read with --targets only", hint="add --targets")
+        request = {"factory": factory, "trust": trust, "translate": translate}
+        return _targets(path, input_specs, request, **given)
+    if input_specs or translate:
+        raise UsageError("bad-option", "--input and --translate are read with --targets only", hint="add --targets")
     from compiler.frontend.detect import Format
     from compiler.frontend.open import format_of
 
@@ -40,12 +48,12 @@ def inspect(
     return Exit.OK
 
 
-def _targets(path: str, factory: str | None, trust: bool, specs: tuple[str, ...], **given: Any) -> int:
+def _targets(path: str, specs: tuple[str, ...], request: Mapping[str, Any], **given: Any) -> int:
     from compiler import api
     from compiler.report import coverage
 
     with console.progress(quiet=given["quiet"], as_json=given["as_json"]) as shown:
-        operators, found = api.coverage(path, specs, factory=factory, trust=trust, progress=shown)
+        operators, found = api.coverage(path, specs, **request, progress=shown)
     if given["as_json"]:
         console.show_json(coverage.to_json(operators, found))
     else:

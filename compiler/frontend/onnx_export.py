@@ -7,7 +7,7 @@ import dataclasses
 import re
 import tempfile
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,24 +31,36 @@ from compiler.quiet import quiet
 SCRIPT_OPSET = 20
 
 
-def from_exported(exported: ExportedProgram, opset: int, *, retry: Callable[[], ExportedProgram | None]) -> ir.Model:
+def from_exported(
+    exported: ExportedProgram,
+    opset: int,
+    *,
+    retry: Callable[[], ExportedProgram | None],
+    translations: Mapping[Callable[..., Any], Any],
+) -> ir.Model:
     """The dynamo exporter, unoptimized: every later change is one of our passes. `retry` offers another program."""
+    table = dict(translations) or None
     with quiet():
         try:
-            return _export(exported, opset)
+            return _export(exported, opset, table)
         except torch.onnx.OnnxExporterError as error:
             other = retry()
             try:
                 # Decomposing first loses high-level operators, but passes where fused ones cannot be translated.
-                return _export(other or exported.run_decompositions(), opset)
+                return _export(other or exported.run_decompositions(), opset, table)
             except torch.onnx.OnnxExporterError:
                 raise _cannot_export(error) from error
 
 
-def _export(exported: ExportedProgram, opset: int) -> ir.Model:
+def _export(exported: ExportedProgram, opset: int, table: dict[Callable[..., Any], Any] | None) -> ir.Model:
     with dynamic_recurrence():
         program = torch.onnx.export(
-            _exportable(exported), dynamo=True, opset_version=opset, optimize=False, verbose=False
+            _exportable(exported),
+            dynamo=True,
+            opset_version=opset,
+            optimize=False,
+            verbose=False,
+            custom_translation_table=table,
         )
     assert program is not None
     # A tensor that is returned as it came in, or twice, gets an Identity of its own.
@@ -149,7 +161,7 @@ def _cannot_export(error: BaseException) -> CompileError:
         "torch's ONNX exporter cannot translate this model",
         where=where,
         why=why,
-        hint="--debug shows the exporter's whole report",
+        hint="--translate says how an operator becomes ONNX; --debug shows the exporter's whole report",
     )
 
 

@@ -35,6 +35,23 @@ def format_of(model: Any) -> Format | str:
 
 
 def open_program(request: Request) -> Program:
+    program = _opened(request)
+    if request.translate is None:
+        return program
+    from compiler.frontend.torch_program import TorchProgram
+    from compiler.frontend.translations import translations
+
+    if not isinstance(program, TorchProgram):
+        raise UsageError(
+            "bad-translations",
+            f"'{request.label}' is in ONNX already: there is nothing to translate",
+            hint="leave --translate away",
+        )
+    program.translate(translations(request.translate))
+    return program
+
+
+def _opened(request: Request) -> Program:
     found = format_of(request.model)
     if not isinstance(found, Format):
         return _live(request)

@@ -25,6 +25,7 @@ class Request:
     model: Any
     factory: str | None = None
     trust: bool = False
+    translate: Any = None  # --translate: "file.py:TABLE", or the table itself
 
     @property
     def path(self) -> Path:

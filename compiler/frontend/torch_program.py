@@ -38,6 +38,8 @@ from compiler.quiet import quiet
 if TYPE_CHECKING:
     import onnx_ir as ir
 
+    from compiler.frontend.translations import Translations
+
 
 _EXPORT_HINT = "--input can name other inputs or fix a dim; --debug shows torch's whole report"
 
@@ -70,6 +72,7 @@ class TorchProgram:
         self._examples = dict(examples or {})
         self._constants = dict(constants or {})
         self._traced: tuple[TensorSpec, ...] = ()
+        self._translations: Translations = {}
 
     # -- what it takes ------------------------------------------------------------------------------------------
 
@@ -107,6 +110,10 @@ class TorchProgram:
         assert self._call is not None
         named = zip(self._call.leaves, leaves, strict=True)
         return {name: to_numpy(leaf) for name, leaf in named if isinstance(name, str)}
+
+    def translate(self, table: Translations) -> None:
+        """How operators that torch's exporter does not know become ONNX."""
+        self._translations = table
 
     # -- tracing ------------------------------------------------------------------------------------------------
 
@@ -289,7 +296,9 @@ class TorchProgram:
         else:
             names = list(exported_outputs(self._exported))
             # A clone, because the exporter leaves uses behind by nodes that it has dropped.
-            model = onnx_export.from_exported(self._exported, opset, retry=self._with_eager_attention).clone()
+            model = onnx_export.from_exported(
+                self._exported, opset, retry=self._with_eager_attention, translations=self._translations
+            ).clone()
             onnx_export.name_inputs(model, self._call.names)
             onnx_export.name_outputs(model, names)
         onnx_export.name_dims(model, self._traced)

@@ -39,6 +39,20 @@ class Built:
 
 def load_factory(reference: str) -> Callable[[], Any]:
     """The callable that "file.py:name" or "package.module:name" names; its file is imported for that."""
+    value: Any = load_named(reference)
+    if not callable(value):
+        origin, _, name = reference.rpartition(":")
+        raise UsageError(
+            "not-callable",
+            f"'{name}' in {origin} cannot be called",
+            why=f"it is a {type(value).__name__}",
+            hint="name a function or class that returns the nn.Module",
+        )
+    return value
+
+
+def load_named(reference: str) -> Any:
+    """Whatever "file.py:name" or "package.module:name" names."""
     if not is_factory_reference(reference):
         raise UsageError(
             "bad-factory", f"{reference!r} names no factory", hint="write file.py:name or package.module:name"
@@ -56,14 +70,6 @@ def load_factory(reference: str) -> Callable[[], Any]:
                 hint=did_you_mean(part, names) or f"it defines {', '.join(_defined(module)) or 'nothing'}",
             )
         value = getattr(value, part)
-    if not callable(value):
-        raise UsageError(
-            "not-callable",
-            f"'{name}' in {origin} cannot be called",
-            where=str(module.__file__),
-            why=f"it is a {type(value).__name__}",
-            hint="name a function or class that returns the nn.Module",
-        )
     return value
 
 
