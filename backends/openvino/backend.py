@@ -33,7 +33,10 @@ class OpenVino:
         return settings.help_texts()
 
     def passes(self) -> Sequence[Any]:
-        return ()
+        from backends.openvino.passes.decompose_attention import DecomposeAttention
+        from backends.openvino.passes.spell_out_tile import SpellOutTile
+
+        return (DecomposeAttention(), SpellOutTile())
 
     def build(self, graph: Path, signature: Signature, options: Mapping[str, Any], out: Path) -> Artifact:
         from backends.openvino.build import build

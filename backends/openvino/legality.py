@@ -6,7 +6,10 @@ from compiler.contracts import Legality
 
 LEGALITY = Legality(
     opsets={"": 24, "com.microsoft": 1},
-    refuses={},
+    refuses={
+        "NegativeLogLikelihoodLoss": "its frontend takes no such operator",
+        "SoftmaxCrossEntropyLoss": "its frontend takes no such operator",
+    },
     dtypes={
         "float64": "OpenVINO's CPU computes float64 in float32",
         "complex64": "OpenVINO has no complex numbers",

@@ -201,7 +201,7 @@ class Ranges:
         inner = body.inputs[len(lead) : len(lead) + len(state)]
         anything = [type_range(value.dtype) for value in inner]
         for attempt in range(3):
-            self._found.update(zip(body.inputs, [*lead, *state, *rows], strict=True))
+            self._found.update(zip(body.inputs, [*lead, *state, *rows], strict=False))
             results = self._learn_graph(body)[1 if node.op_type == "Loop" else 0 :]
             grown = [hull(pair) for pair in zip(state, results, strict=False)]
             if all(new.within(old.least, old.most) for new, old in zip(grown, state, strict=True)):
