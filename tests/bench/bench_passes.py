@@ -1,0 +1,245 @@
+"""Our passes beside onnxsim, onnxslim, onnxscript's optimizer and ONNX Runtime's offline one: `make bench-passes`.
+
+Every tool gets the same exported graph, in a process of its own, and is asked for nodes, seconds and bytes. Seconds are
+of the optimizing alone, without import and reading. `--linear` shows how our time grows with the graph.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import runpy
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+HERE = Path(__file__).resolve().parent
+TOOLS = ("ours", "ours+ort", "onnxsim", "onnxslim", "onnxscript", "ort")
+PEERS = ("onnxsim", "onnxslim", "onnxscript", "ort")
+SIZES = (1_000, 3_000, 10_000, 30_000, 100_000)
+EXPONENT, TEN_THOUSAND = 1.15, 5.0
+ABOVE, SHARE = 1.03, 0.9  # never more nodes than this many times the best peer's; at or below it on this share
+
+
+# -- in the tool's own process ----------------------------------------------------------------------------------
+
+
+def ours(source: Path, target: Path) -> float:
+    import onnx_ir as ir
+
+    from compiler.passes import pipeline
+
+    model = ir.load(source)
+    started = time.perf_counter()
+    pipeline.run(model)
+    seconds = time.perf_counter() - started
+    ir.save(model, target)
+    return seconds
+
+
+def ours_for_ort(source: Path, target: Path) -> float:
+    """With what the onnxruntime target adds, as ONNX Runtime's optimizer does with its own operators."""
+    import onnx_ir as ir
+
+    from backends.onnxruntime.backend import OnnxRuntime
+    from compiler.passes import choice, pipeline
+    from compiler.passes.legalize import Legalize
+
+    model, backend = ir.load(source), OnnxRuntime()
+    started = time.perf_counter()
+    pipeline.run(model)
+    passes: list[pipeline.Named] = [("legalize", Legalize(backend.legality, backend.name))]
+    pipeline.run_passes(model, passes + choice.chosen(backend.passes(), choice.parse("default")))
+    seconds = time.perf_counter() - started
+    ir.save(model, target)
+    return seconds
+
+
+def onnxsim(source: Path, target: Path) -> float:
+    import onnx
+    import onnxsim
+
+    model = onnx.load(source)
+    started = time.perf_counter()
+    simplified, _ = onnxsim.simplify(model, check_n=0)
+    seconds = time.perf_counter() - started
+    onnx.save(simplified, target)
+    return seconds
+
+
+def onnxslim(source: Path, target: Path) -> float:
+    import onnx
+    import onnxslim
+
+    model = onnx.load(source)
+    started = time.perf_counter()
+    slimmed = onnxslim.slim(model)
+    seconds = time.perf_counter() - started
+    onnx.save(slimmed, target)
+    return seconds
+
+
+def onnxscript(source: Path, target: Path) -> float:
+    import onnx_ir as ir
+    from onnxscript.optimizer import optimize
+
+    model = ir.load(source)
+    started = time.perf_counter()
+    optimize(model)
+    seconds = time.perf_counter() - started
+    ir.save(model, target)
+    return seconds
+
+
+def ort(source: Path, target: Path) -> float:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    options.optimized_model_filepath = str(target)
+    options.log_severity_level = 4
+    started = time.perf_counter()
+    onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+    return time.perf_counter() - started
+
+
+RUN: dict[str, Callable[[Path, Path], float]] = {
+    "ours": ours,
+    "ours+ort": ours_for_ort,
+    "onnxsim": onnxsim,
+    "onnxslim": onnxslim,
+    "onnxscript": onnxscript,
+    "ort": ort,
+}
+
+
+def child(tool: str, source: str) -> None:
+    """One tool on one graph; the last line of what it says is the result."""
+    import onnx
+
+    sys.path.insert(0, str(ROOT))
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / "out.onnx"
+        seconds = RUN[tool](Path(source), target)
+        nodes = count(onnx.load(target, load_external_data=False).graph)
+        size = sum(path.stat().st_size for path in Path(folder).iterdir())
+    print(json.dumps({"nodes": nodes, "seconds": seconds, "bytes": size}))
+
+
+def count(graph: Any) -> int:
+    """Nodes, with those inside of others; Constant nodes are weights in another place."""
+    inner = (attr.g for node in graph.node for attr in node.attribute if attr.HasField("g"))
+    return sum(node.op_type != "Constant" for node in graph.node) + sum(map(count, inner))
+
+
+# -- side by side -----------------------------------------------------------------------------------------------
+
+
+def measured(tool: str, source: Path) -> dict[str, Any] | None:
+    """None where the tool fails."""
+    command = [sys.executable, "-W", "ignore", str(Path(__file__).resolve()), "--child", tool, str(source)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
+    lines = done.stdout.strip().splitlines()
+    return dict(json.loads(lines[-1])) if done.returncode == 0 and lines else None
+
+
+def exported(name: str, size: str, folder: Path) -> Path:
+    """The graph as it comes from the exporter, once for all tools."""
+    import onnx_ir as ir
+
+    from compiler import driver
+    from compiler.frontend.open import open_program
+    from compiler.frontend.prepare import trace
+    from compiler.frontend.program import Request
+
+    path = folder / f"{name}.{size}.onnx"
+    if not path.exists():
+        table = runpy.run_path(str(ROOT / "models" / "table.py"))
+        program = open_program(Request(str(ROOT / table["factory"](name, size))))
+        captured = driver.capture(program, trace(program, (), None, seed=0, effort="quick"))
+        ir.save(captured.model, path)
+    return path
+
+
+def compare(names: list[str], size: str, folder: Path) -> bool:
+    print(f"{'model':<18}{'raw':>6}" + "".join(f"{tool:>16}" for tool in TOOLS) + f"{'of best':>9}")
+    ratios = []
+    for name in names:
+        source = exported(name, size, folder)
+        found = {tool: measured(tool, source) for tool in TOOLS}
+        cells = "".join(_cell(found[tool]) for tool in TOOLS)
+        peers = [result["nodes"] for tool in PEERS if (result := found[tool]) is not None]
+        mine = min(result["nodes"] for tool in TOOLS[:2] if (result := found[tool]) is not None)
+        ratios.append(mine / min(peers))
+        import onnx
+
+        raw = count(onnx.load(source, load_external_data=False).graph)
+        print(f"{name:<18}{raw:>6}{cells}{ratios[-1]:>9.2f}", flush=True)
+    good = sum(ratio <= 1 for ratio in ratios)
+    print(f"at or below the best on {good} of {len(ratios)}; at most {max(ratios):.2f} times the best")
+    return good >= SHARE * len(ratios) and max(ratios) <= ABOVE
+
+
+def _cell(result: dict[str, Any] | None) -> str:
+    return f"{'fails':>16}" if result is None else f"{result['nodes']:>8} {result['seconds']:>5.1f} s"
+
+
+def linear(sizes: tuple[int, ...]) -> bool:
+    """The slope of time over nodes, both as logarithms; the median of three runs each."""
+    import onnx_ir as ir
+    from deep_transformer import deep_transformer
+
+    from compiler.passes import pipeline
+
+    pipeline.run(ir.from_proto(deep_transformer(200)))
+    points = []
+    for size in sizes:
+        times = []
+        for _ in range(3 if size <= 10_000 else 1):
+            model = ir.from_proto(deep_transformer(size))
+            started = time.process_time()
+            records = pipeline.run(model)
+            times.append(time.process_time() - started)
+        seconds = sorted(times)[len(times) // 2]
+        points.append((math.log(size), math.log(seconds)))
+        print(f"{size:>7} nodes: {seconds:7.2f} s of CPU, {records[-1].nodes_after} left", flush=True)
+    slope = _slope(points)
+    ten = math.exp(dict(points)[math.log(10_000)])
+    print(f"exponent {slope:.3f} (at most {EXPONENT}); 10,000 nodes in {ten:.1f} s (at most {TEN_THOUSAND:.0f})")
+    return slope <= EXPONENT and ten <= TEN_THOUSAND
+
+
+def _slope(points: list[tuple[float, float]]) -> float:
+    middle_x, middle_y = (sum(values) / len(points) for values in zip(*points, strict=True))
+    over = sum((x - middle_x) * (y - middle_y) for x, y in points)
+    return over / sum((x - middle_x) ** 2 for x, _ in points)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("models", nargs="*", help="of the zoo; all without any")
+    parser.add_argument("--size", choices=("small", "full"), default="small")
+    parser.add_argument("--linear", action="store_true", help="only how our time grows")
+    parser.add_argument("--folder", help="where exported graphs are kept from run to run")
+    parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.child:
+        child(*options.child)
+        return
+    sys.path[:0] = [str(ROOT), str(HERE)]
+    if options.linear:
+        sys.exit(0 if linear(SIZES) else 1)
+    names = options.models or list(runpy.run_path(str(ROOT / "models" / "table.py"))["models"]())
+    with tempfile.TemporaryDirectory() as folder:
+        good = compare(names, options.size, Path(options.folder or folder))
+    sys.exit(0 if good and linear(SIZES) else 1)
+
+
+if __name__ == "__main__":
+    main()
