@@ -13,8 +13,10 @@ import numpy as np
 from tvm import relax, te, tirx
 
 from backends.tvm.emit.elementwise import maximum, minimum
-from backends.tvm.emit.extents import Extent, product
+from backends.tvm.emit.extents import Extent, expression, product
 from backends.tvm.emit.op import Emit, Op, Result
+from backends.tvm.emit.runtime_sizes import integers, named
+from backends.tvm.emit.shaping import slice_axis
 
 
 def safe_index(index: Any, extent: Any) -> Any:
@@ -186,14 +188,12 @@ def unravelled(flat: Any, shape: Any) -> list[Any]:
 
 
 def _one_hot(op: Op) -> Result:
-    depth, dtype = op.constant(1), op.output_dtype()
-    if depth is None:
-        op.refuse("its depth is only known at run time")
-    count, rank = int(depth.item()), op.rank()
+    depth, dtype, rank = op.constant(1), op.output_dtype(), op.rank()
+    extent = int(depth.item()) if depth is not None else named(op, integers(op, 1))[0]
     axis = op.axis("axis", -1, rank + 1)
 
-    def compute(places: te.Tensor, values: te.Tensor) -> te.Tensor:
-        shape = [*places.shape[:axis], tirx.IntImm("int64", count), *places.shape[axis:]]
+    def compute(places: te.Tensor, values: te.Tensor, count: Any) -> te.Tensor:
+        shape = [*places.shape[:axis], count, *places.shape[axis:]]
 
         def element(*index: Any) -> Any:
             chosen = places(*index[:axis], *index[axis + 1 :]).astype("int64")
@@ -202,7 +202,7 @@ def _one_hot(op: Op) -> Result:
 
         return te.compute(shape, element, name="T_one_hot")
 
-    return op.te(compute, op.x(0), op.x(2))
+    return op.te(compute, op.x(0), op.x(2), expression(extent))
 
 
 def _compress_constant(op: Op) -> Result:
@@ -215,11 +215,25 @@ def _compress_constant(op: Op) -> Result:
     return relax.op.take(x, relax.const(places, "int64"), 0 if flat else op.axis(), mode="clip")
 
 
+def _first_of_sorted(op: Op, axis: int, count: Extent) -> Result:
+    """Where it is not known while compiling how many to take: all of them in order, and then the first ones."""
+    places = op.emit(relax.op.argsort(op.x(), axis, bool(op.attr("largest", 1)), "int64"))
+    values = op.te(
+        lambda data, order: te.compute(
+            data.shape, lambda *i: data(*i[:axis], order(*i), *i[axis + 1 :]), name="T_in_order"
+        ),
+        op.x(),
+        places,
+    )
+    return [slice_axis(op, values, axis, 0, count), slice_axis(op, places, axis, 0, count)]
+
+
 def _topk(op: Op) -> Result:
-    count, axis = op.known(1), op.axis("axis", -1)
-    if count is None or not isinstance(count.ravel()[0], int):
-        op.refuse("how many it takes depends on data")
-    pair = op.emit(relax.op.topk(op.x(), int(count.ravel()[0]), axis, "both", bool(op.attr("largest", 1)), "int64"))
+    known, axis = op.known(1), op.axis("axis", -1)
+    count = known.ravel()[0] if known is not None else named(op, integers(op, 1))[0]
+    if not isinstance(count, int):
+        return _first_of_sorted(op, axis, count)
+    pair = op.emit(relax.op.topk(op.x(), count, axis, "both", bool(op.attr("largest", 1)), "int64"))
     return [op.emit(relax.TupleGetItem(pair, 0)), op.emit(relax.TupleGetItem(pair, 1))]
 
 

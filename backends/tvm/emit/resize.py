@@ -16,6 +16,7 @@ from tvm import relax, te, tirx
 from backends.tvm.emit.extents import Extent, expression
 from backends.tvm.emit.op import Emit, Op, Result
 from backends.tvm.emit.reductions import narrowed, widened
+from backends.tvm.emit.runtime_sizes import integers, named, vector
 
 _ROUND: dict[str, Callable[[Any], Any]] = {
     "round_prefer_floor": lambda x: tirx.ceil(x - _real(0.5)),
@@ -36,6 +37,7 @@ class _Axis:
     after: Extent
     scale: float | None  # after / before, where it was given and not the length
     region: tuple[float, float] | None
+    told: tuple[relax.Expr, int] | None = None  # where an input tells the scale: the input, and which element
 
 
 def _resize(op: Op) -> Result:
@@ -43,7 +45,7 @@ def _resize(op: Op) -> Result:
     exact = op.attr("mode", "nearest") == "nearest"
     moved = x if exact else widened(op, x)
     for axis in _axes(op):
-        changed = axis.scale != 1.0 and not op.same(axis.before, axis.after)
+        changed = axis.told is not None or (axis.scale != 1.0 and not op.same(axis.before, axis.after))
         if changed or axis.region is not None:
             moved = _along(op, moved, axis)
     return moved if exact else narrowed(op, moved)
@@ -52,11 +54,20 @@ def _resize(op: Op) -> Result:
 def _axes(op: Op) -> list[_Axis]:
     shape = op.shape()
     chosen = [axis % len(shape) for axis in op.attr("axes", None) or range(len(shape))]
-    scales, sizes = _scales(op), op.known(3) if op.type == "Resize" and op.has(3) else None
+    place = 1 if op.type == "Upsample" or op.version < 11 else 2
+    sized = op.type == "Resize" and op.has(3) and op.shape(3) != [0]
+    if sized and op.known(3) is None:
+        if op.attr("keep_aspect_ratio_policy", "stretch") != "stretch":
+            op.refuse("it keeps an aspect ratio that is only known at run time")
+        lengths = named(op, integers(op, 3))
+        return [_Axis(axis, shape[axis], length, None, None) for axis, length in zip(chosen, lengths, strict=True)]
+    if not sized and op.has(place) and op.constant(place) is None:
+        return _scaled_at_runtime(op, chosen, place)
+    scales, sizes = _scales(op, place), op.known(3) if sized else None
     if sizes is not None and sizes.size and op.attr("keep_aspect_ratio_policy", "stretch") != "stretch":
         return _same_aspect(op, chosen, [int(size) for size in sizes])
     if sizes is not None and sizes.size:
-        lengths: list[Extent] = list(sizes)
+        lengths = list(sizes)
         factors: list[float | None] = [None] * len(chosen)
     elif scales is not None:
         lengths = [_scaled(op, shape[axis], scale) for axis, scale in zip(chosen, scales, strict=True)]
@@ -70,10 +81,26 @@ def _axes(op: Op) -> list[_Axis]:
     ]
 
 
-def _scales(op: Op) -> list[float] | None:
+def _scaled_at_runtime(op: Op, chosen: list[int], place: int) -> list[_Axis]:
+    count, shape = len(chosen), op.shape()
+
+    def sizes(source: list[Any], scales: te.Tensor) -> list[Any]:
+        return [
+            tirx.floor(source[axis].astype("float32") * scales(number)).astype("int64")
+            for number, axis in enumerate(chosen)
+        ]
+
+    scales = op.x(place)
+    lengths = named(op, vector(op, count, sizes, [expression(extent) for extent in shape], scales))
+    return [
+        _Axis(axis, shape[axis], length, None, None, (scales, number))
+        for number, (axis, length) in enumerate(zip(chosen, lengths, strict=True))
+    ]
+
+
+def _scales(op: Op, place: int) -> list[float] | None:
     if "scales" in op.node.attributes:
         return [float(scale) for scale in op.attr("scales")]
-    place = 1 if op.type == "Upsample" or op.version < 11 else 2
     values = op.constant(place) if op.has(place) else None
     return [float(value) for value in values] if values is not None and values.size else None
 
@@ -111,8 +138,9 @@ def _along(op: Op, x: relax.Expr, axis: _Axis) -> relax.Expr:
         return _by_table(op, x, axis, *_antialiased(op, axis))
     outside = op.attr("extrapolation_value", 0.0) if axis.region is not None else None
 
-    def compute(data: te.Tensor, length: Any) -> te.Tensor:
+    def compute(data: te.Tensor, length: Any, *scales: te.Tensor) -> te.Tensor:
         before = data.shape[axis.place]
+        told = scales[0](axis.told[1]) if axis.told is not None else None
         shape = [length if place == axis.place else extent for place, extent in enumerate(data.shape)]
 
         def element(*index: Any) -> Any:
@@ -120,7 +148,7 @@ def _along(op: Op, x: relax.Expr, axis: _Axis) -> relax.Expr:
                 held = tirx.max(tirx.min(place, before - 1), tirx.IntImm("int64", 0))
                 return data(*index[: axis.place], held, *index[axis.place + 1 :])
 
-            spot = _coordinate(op, index[axis.place], before, length, axis)
+            spot = _coordinate(op, index[axis.place], before, length, axis, told)
             value = _sampled(op, mode, at, spot, before)
             if outside is None:
                 return value
@@ -129,7 +157,7 @@ def _along(op: Op, x: relax.Expr, axis: _Axis) -> relax.Expr:
 
         return te.compute(shape, element, name="T_resize")
 
-    return op.te(compute, x, expression(axis.after))
+    return op.te(compute, x, expression(axis.after), *([axis.told[0]] if axis.told is not None else []))
 
 
 @dataclass(frozen=True)
@@ -140,10 +168,11 @@ class _Spot:
     whole: Any = None
 
 
-def _coordinate(op: Op, i: Any, before: Any, after: Any, axis: _Axis) -> _Spot:
+def _coordinate(op: Op, i: Any, before: Any, after: Any, axis: _Axis, told: Any) -> _Spot:
     mode = op.attr("coordinate_transformation_mode", "asymmetric" if op.type == "Upsample" else "half_pixel")
     position = i.astype("float32")
-    scale = _real(axis.scale) if axis.scale is not None else after.astype("float32") / before.astype("float32")
+    scale = after.astype("float32") / before.astype("float32") if axis.scale is None else _real(axis.scale)
+    scale = scale if told is None else told
     half = _real(0.5)
     if mode == "asymmetric":
         times = axis.scale if axis.scale is not None else _whole_ratio(axis)
