@@ -17,6 +17,7 @@ _DEPTH = 8  # nodes between the Softmax and the product; more than anybody write
 ABSORBING = -1e30
 
 SWAPPED = (0, 1, 3, 2)
+IDENTITY = (0, 1, 2, 3)
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Key:
 
     value: ir.Value
     order: tuple[int, ...]
+    transpose: ir.Node | None = None  # what turns it, if that is one node
 
     @property
     def sizes(self) -> tuple[Size | None, ...] | None:
@@ -75,16 +77,41 @@ def scores_of(value: ir.Value) -> Scores | None:
     hold(not walk.mask_is_scaled, "its mask is scaled together with the scores")
     walk, query = _unscaled(walk, left)
     walk, turned = _unscaled(walk, right)
+    key = _key(turned)
+    if key is None or rank(query) != 4:
+        return None
+    if key.transpose is not None and _is_alone(turned):
+        walk, value = _unscaled(walk.through(key.transpose), key.value)
+        key = replace(key, value=value)
+    return Scores(query, key, walk.scale, walk.masks, walk.nodes)
+
+
+def _key(turned: ir.Value) -> Key | None:
+    """What the turned keys are when they are not turned."""
     transpose = made_by(turned, "Transpose")
-    if transpose is None or transpose.inputs[0] is None or rank(query) != 4:
+    if transpose is not None:
+        order = tuple(transpose.attributes.get_ints("perm", ()))
+        source = transpose.inputs[0]
+        if source is None or len(order) != 4:
+            return None
+        return Key(source, tuple(order[axis] for axis in SWAPPED), transpose)
+    return _key_of_three_axes(turned)
+
+
+def _key_of_three_axes(turned: ir.Value) -> Key | None:
+    """torch's exporter below opset 23 turns [batch * head, length, element], between two Reshapes."""
+    joined = made_by(turned, "Reshape")
+    transpose = made_by(joined.inputs[0], "Transpose") if joined is not None else None
+    flat = made_by(transpose.inputs[0], "Reshape") if transpose is not None else None
+    source = flat.inputs[0] if flat is not None else None
+    if joined is None or transpose is None or flat is None or source is None:
         return None
-    keys = transpose.inputs[0]
-    if _is_alone(turned):
-        walk, keys = _unscaled(walk.through(transpose), keys)
-    order = tuple(transpose.attributes.get_ints("perm", ()))
-    if len(order) != 4:
+    before, between, after = map(sizes_of, (source, flat.outputs[0], turned))
+    if before is None or between is None or after is None or None in before or len(before) != 4:
         return None
-    return Scores(query, Key(keys, tuple(order[axis] for axis in SWAPPED)), walk.scale, walk.masks, walk.nodes)
+    swapped = tuple(transpose.attributes.get_ints("perm", ())) == (0, 2, 1)
+    same = between[1:] == before[2:] and after == tuple(before[axis] for axis in SWAPPED)
+    return Key(source, IDENTITY) if swapped and same else None
 
 
 def _down(value: ir.Value, walk: _Walk) -> _Walk | None:

@@ -18,13 +18,11 @@ from typing import Any, ClassVar
 import numpy as np
 import onnx_ir as ir
 
-from compiler.passes.attention_scores import ABSORBING, Key, Mask, Scores, scores_of
+from compiler.passes.attention_scores import ABSORBING, IDENTITY, Key, Mask, Scores, scores_of
 from compiler.passes.fusion import FLOATS, Fused, Fusion, UnfitError, exact_attribute, hold, scalar, user_of
 from compiler.passes.reshaping import sizes_of
 from compiler.passes.rewriting import made_by, rank
 from compiler.passes.sizes import Size
-
-_IDENTITY = (0, 1, 2, 3)
 
 
 class FuseAttention(Fusion):
@@ -59,7 +57,7 @@ class FuseAttention(Fusion):
         return Fused(product, "Attention", inputs, (*scores.nodes, *softmax.nodes, product), attributes)
 
     def _key(self, place: ir.Node, key: Key) -> ir.Value:
-        if key.order == _IDENTITY:
+        if key.order == IDENTITY:
             return key.value
         shape = key.value.shape
         turned = None if shape is None else ir.Shape([shape[axis] for axis in key.order])

@@ -61,6 +61,22 @@ def test_keys_that_never_stood_in_heads() -> None:
     )
 
 
+def test_keys_that_are_turned_with_three_axes() -> None:
+    declared = (
+        "int64[3] flat = {-1, 5, 16}",
+        "int64[4] whole = {3, 2, 16, 5}",
+        "float[6,5,16] k3",
+        "float[3,2,16,5] kt",
+    )
+    interface = "(float[3,2,q,16] q, float[3,2,5,16] k, float[3,2,5,16] v) => (float[3,2,q,16] y)"
+    body = "k3 = Reshape(k, flat) t = Transpose<perm=[0,2,1]>(k3) kt = Reshape(t, whole) z = MatMul(q, kt)"
+    check_pass(
+        FuseAttention(),
+        hub(interface, body + TAIL, *declared),
+        hub(interface, "y = Attention<scale=1.0>(q, k, v)"),
+    )
+
+
 def test_an_added_mask() -> None:
     check_pass(
         FuseAttention(),
