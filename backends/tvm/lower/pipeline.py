@@ -11,6 +11,7 @@ from tvm import relax, tirx
 from backends.tvm.explain import Explain
 from backends.tvm.lower.canonical.channels_last import convolutions_channels_last
 from backends.tvm.lower.canonical.flatten_rows import flatten_rows
+from backends.tvm.lower.canonical.forms import to_known_forms
 from backends.tvm.lower.canonical.permutes import sink_permutes
 from backends.tvm.lower.canonical.tied_weights import share_tied_weights
 from backends.tvm.lower.kernels.call import Lowering
@@ -23,7 +24,7 @@ def lower(mod: tvm.IRModule, machine: Machine, explain: Explain | None = None) -
     explain = explain or Explain()
     with of(machine):
         at = Lowering(machine, explain)
-        mod = share_tied_weights(_prepare(mod), at)
+        mod = share_tied_weights(_prepare(mod, machine), at)
         mod = _to_kernels(mod, at)
         return schedule_all(mod, machine, explain)
 
@@ -58,9 +59,10 @@ def _without_aliases(mod: tvm.IRModule) -> tvm.IRModule:
     return mod
 
 
-def _prepare(mod: tvm.IRModule) -> tvm.IRModule:
+def _prepare(mod: tvm.IRModule, machine: Machine) -> tvm.IRModule:
     passes = relax.transform
     mod = tvm.transform.Sequential([passes.DecomposeOpsForInference(), passes.FoldConstant()])(mod)
+    mod = to_known_forms(mod, machine)
     mod = convolutions_channels_last(mod)
     mod = sink_permutes(mod)
     mod = flatten_rows(mod)

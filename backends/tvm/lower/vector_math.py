@@ -37,12 +37,12 @@ def at_most(x: Expr, high: float) -> Expr:
 
 
 def larger(x: Expr, y: Expr) -> Expr:
-    """The maximum; NaN if either is, as ONNX and numpy have it."""
-    return tirx.Select(x > y, x, tirx.Select(x != x, x, y))
+    """The maximum; NaN if either is, as ONNX and numpy have it. (TVM takes x != x for false, so the sum tells.)"""
+    return tirx.Select(x > y, x, tirx.Select(y >= x, y, x + y))
 
 
 def smaller(x: Expr, y: Expr) -> Expr:
-    return tirx.Select(x < y, x, tirx.Select(x != x, x, y))
+    return tirx.Select(x < y, x, tirx.Select(y <= x, y, x + y))
 
 
 def polynomial(x: Expr, coefficients: Sequence[float]) -> Expr:

@@ -125,7 +125,7 @@ def _kernel(
         return tirx.min(keys, first_query + span) if causal else keys
 
     def grounded(peak: Any) -> Any:
-        return tirx.Select(peak > hidden, peak, tirx.Select(peak != peak, peak, f32(0.0)))
+        return tirx.Select(tirx.EQ(peak, hidden), f32(0.0), peak)
 
     def divided(value: Any, total: Any) -> Any:
         return tirx.Select(tirx.EQ(total, f32(0.0)), f32(0.0), value / total)

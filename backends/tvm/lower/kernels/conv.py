@@ -72,9 +72,12 @@ def conv(at: Lowering, call: relax.Call) -> relax.Expr:
     return _tiled(at, data, kernel, weight, window, groups)
 
 
-def padded(x: te.Tensor, window: Window, value: float = 0.0) -> te.Tensor:
-    """The data with its border; channels and batch have none."""
-    low, high = [0, *window.before, 0], [0, *window.after, 0]
+def padded(x: te.Tensor, window: Window) -> te.Tensor:
+    """The data with its border of zeros; channels and batch have none."""
+    return bordered(x, [0, *window.before, 0], [0, *window.after, 0], 0.0)
+
+
+def bordered(x: te.Tensor, low: list[int], high: list[int], value: float) -> te.Tensor:
     if not any(low) and not any(high):
         return x
     shape = [fixed(size + before + after) for size, before, after in zip(x.shape, low, high, strict=True)]

@@ -7,7 +7,7 @@ from typing import Any
 
 from tvm import ir, relax
 
-from backends.tvm.lower.kernels import attention, conv, matmul, rows
+from backends.tvm.lower.kernels import attention, conv, matmul, pool, rows
 from backends.tvm.lower.kernels.call import DeclinedError, Kernel, Lowering
 from backends.tvm.lower.kernels.elementwise import ELEMENTWISE
 
@@ -19,8 +19,16 @@ KERNELS: dict[str, Kernel] = {
     "relax.nn.conv2d": conv.conv,
     "relax.nn.conv3d": conv.conv,
     "relax.nn.layer_norm": rows.layer_norm,
+    "relax.nn.max_pool1d": pool.max_pool,
+    "relax.nn.max_pool2d": pool.max_pool,
+    "relax.nn.max_pool3d": pool.max_pool,
     "relax.nn.rms_norm": rows.rms_norm,
+    "relax.max": rows.reduced(rows.LARGEST),
+    "relax.mean": rows.reduced(rows.SUM, mean=True),
+    "relax.min": rows.reduced(rows.SMALLEST),
+    "relax.nn.log_softmax": rows.log_softmax,
     "relax.nn.softmax": rows.softmax,
+    "relax.sum": rows.reduced(rows.SUM),
     **ELEMENTWISE,
 }
 

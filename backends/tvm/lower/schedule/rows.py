@@ -1,12 +1,9 @@
 """Reductions over rows, with everything that belongs to a row inside one parallel loop over the rows.
 
-A sum over a row is taken in as many lanes as a vector has, which are added up at the end: vector code, always in the
-same order.
+A reduction that has lanes (kernels/rows.py) runs over vectors.
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 from tvm import s_tir
 
@@ -14,7 +11,6 @@ from backends.tvm.lower.kernels.rows import KEPT
 from backends.tvm.lower.schedule.generic import inline_if_possible
 from backends.tvm.lower.schedule.tools import (
     Block,
-    Loop,
     axis_kinds,
     blocks_of,
     extent,
@@ -27,67 +23,50 @@ from backends.tvm.target import Machine
 _WORTH_SHARING = 4096
 
 
-@dataclass(frozen=True)
-class _Stage:
-    block: Block
-    kind: str  # "lanes" of a reduction, the "sum" of such lanes, a plain "reduction", or "elements"
-
-
 def is_row_reduction(sch: s_tir.Schedule) -> bool:
-    """Reductions that each run over one axis, and at the end a result for every element."""
+    """Reductions over one axis each, all for the same rows, and at the end a result for each row or element of one."""
     kinds = [axis_kinds(sch, block) for block in blocks_of(sch)]
-    if len(kinds) < 2 or kinds[-1][1:] != (0, 0):
-        return False
     reductions = [kind for kind in kinds if kind[1]]
-    rank = kinds[-1][0]
-    return bool(reductions) and rank >= 2 and all(kind == (rank - 1, 1, 0) for kind in reductions)
+    if not reductions or kinds[-1][1:] != (0, 0) or any(kind[1:] != (1, 0) for kind in reductions):
+        return False
+    lead = min(kind[0] for kind in reductions)
+    return lead >= 1 and all(kind[0] in (lead, lead + 1) for kind in [*reductions, kinds[-1]])
 
 
 def schedule_rows(sch: s_tir.Schedule, machine: Machine) -> None:
     *before, last = blocks_of(sch)
-    kept = []
+    lead = min(axis_kinds(sch, block)[0] for block in before if axis_kinds(sch, block)[1])
+    stages = []
     for block in before:
-        spatial_only = axis_kinds(sch, block)[1:] == (0, 0)
+        elementwise = axis_kinds(sch, block)[1:] == (0, 0)
         wanted = KEPT in sch.get(block).annotations
         if wanted:
             sch.unannotate(block, KEPT)
-        if wanted or not spatial_only or not inline_if_possible(sch, block):
-            kept.append(block)
-    stages = [stage for block in kept for stage in _stages(sch, block, machine)]
+        if wanted or not elementwise or not inline_if_possible(sch, block):
+            stages.append(block)
 
-    *outer, _ = sch.get_loops(last)
-    row = fuse(sch, outer)
-    inner = sch.get_loops(last)[-1]
-    rows, length = extent(sch, row), extent(sch, inner)
-    for stage in reversed(stages):
-        sch.compute_at(stage.block, row)
+    row = fuse(sch, list(sch.get_loops(last))[:lead])
+    inner = list(sch.get_loops(last))[1:]
+    for block in reversed(stages):
+        sch.compute_at(block, row)
+    rows, length = extent(sch, row), extent(sch, inner[-1]) if inner else _WORTH_SHARING
     if rows is None or (rows > 1 and rows * (length or _WORTH_SHARING) >= _WORTH_SHARING):
         sch.parallel(row)
-    vectorize(sch, inner, machine.vector_lanes)
-    for stage in stages:
-        _finish(sch, stage, machine)
+    for block in [*stages, last]:
+        _finish(sch, block, machine)
 
 
-def _stages(sch: s_tir.Schedule, block: Block, machine: Machine) -> list[_Stage]:
-    spatial, reductions, _ = axis_kinds(sch, block)
-    if not reductions:
-        return [_Stage(block, "elements")]
-    loop = sch.get_loops(block)[-1]
-    length = extent(sch, loop)
-    if length is None or length % machine.vector_lanes or length == machine.vector_lanes:
-        return [_Stage(block, "reduction")]
-    _, lane = sch.split(loop, [None, machine.vector_lanes])
-    return [_Stage(sch.rfactor(lane, spatial), "lanes"), _Stage(block, "sum")]
-
-
-def _finish(sch: s_tir.Schedule, stage: _Stage, machine: Machine) -> None:
-    loops: list[Loop] = list(sch.get_loops(stage.block))
-    if stage.kind == "elements":
-        vectorize(sch, loops[-1], machine.vector_lanes)
-    elif stage.kind == "lanes":
-        lane, step = loops[-2], loops[-1]
-        sch.reorder(step, lane)
-        sch.vectorize(lane)
-        sch.decompose_reduction(stage.block, step)
+def _finish(sch: s_tir.Schedule, block: Block, machine: Machine) -> None:
+    """The loops of one stage inside the row: elements, lanes of a reduction, or one plain reduction."""
+    own, reduces = list(sch.get_loops(block))[1:], bool(axis_kinds(sch, block)[1])
+    if not own:
+        return
+    if not reduces:
+        vectorize(sch, own[-1], machine.vector_lanes)
+    elif len(own) == 1:
+        sch.decompose_reduction(block, own[0])
     else:
-        sch.decompose_reduction(stage.block, loops[-1])
+        lane, step = own[-2:]
+        sch.reorder(step, lane)
+        vectorize(sch, lane, machine.vector_lanes)
+        sch.decompose_reduction(block, step)
