@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import sys
 import warnings
@@ -31,7 +32,8 @@ from compiler.graph_files import GRAPH
 from compiler.ir.store import save
 from compiler.validate import stored
 
-HOME = Path(__file__).resolve().parents[2] / "build" / "operators" / "samples"
+_BUILD = Path(__file__).resolve().parents[2] / "build" / "operators" / "samples"
+HOME = Path(os.environ.get("OPERATOR_SAMPLES", _BUILD))
 STATE = "state.json"
 CAPTURED, SKIPPED, NOT_CAPTURED = "captured", "skipped", "not captured"
 
@@ -97,6 +99,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--match", default="", help="only operators whose name holds this")
     parser.add_argument("--every", type=int, default=1, help="only each Nth operator")
+    parser.add_argument("--only", help="only these operators, separated by commas")
     parser.add_argument("--again", action="store_true", help="also those that were captured before")
     parser.add_argument("--jobs", type=int, default=2)
     arguments = parser.parse_args()
@@ -104,6 +107,8 @@ def main() -> int:
     _read_translations_once()
     known = {} if arguments.again else states()
     counted = [name for name in operators() if not not_counted(name) and arguments.match in name]
+    if arguments.only is not None:
+        counted = arguments.only.split(",")
     names = [name for name in counted[:: arguments.every] if name not in known]
     for name, result in outcomes(names, capture, jobs=arguments.jobs, timeout=300):
         if not result.good:

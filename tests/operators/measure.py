@@ -32,7 +32,7 @@ def main() -> int:
     suite = importlib.import_module(SUITES[arguments.suite])
     warnings.simplefilter("ignore")  # the libraries', about what the cases are
     names = [name for name in suite.cases() if arguments.match in name][:: arguments.every]
-    log = Path("build") / "operators" / f"{arguments.suite}.{arguments.target}.jsonl"
+    log = Path(arguments.log) / f"{arguments.suite}.{arguments.target}.jsonl"
     found = _recorded(log) if arguments.resume else {}
     log.parent.mkdir(parents=True, exist_ok=True)
     run = partial(_run, suite.__name__, arguments.target)
@@ -45,11 +45,11 @@ def main() -> int:
             if arguments.verbose and not outcome.good:
                 _say(f"{name}: {outcome.kind}: {outcome.why}")
     found = {name: found[name] for name in names}
-    _summarize(found, suite.excluded())
+    _summarize(found, suite)
     if arguments.check:
         return _check(found, table(arguments.suite, arguments.target))
-    if len(names) == len(suite.cases()):
-        _write(found, arguments.suite, arguments.target)
+    if len(names) == len(suite.cases()) and suite.is_whole():
+        _write(found, suite, arguments.target)
     return 0
 
 
@@ -61,6 +61,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--every", type=int, default=1, help="only each Nth case; nothing is written")
     parser.add_argument("--check", action="store_true", help="compare with the table instead of writing it")
     parser.add_argument("--resume", action="store_true", help="keep what an interrupted run has found")
+    parser.add_argument("--log", default="build/operators", help="the folder for what is found, case by case")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--timeout", type=float, default=120, help="seconds for one case")
     parser.add_argument("--verbose", action="store_true", help="show failures as they come")
@@ -79,21 +80,40 @@ def _recorded(log: Path) -> dict[str, Outcome]:
     return {name: Outcome(**fields) for name, fields in map(json.loads, lines)}
 
 
-def _summarize(found: dict[str, Outcome], excluded: dict[str, int]) -> None:
+def _summarize(found: dict[str, Outcome], suite: Any) -> None:
     kinds = Counter(outcome.kind for outcome in found.values())
     good = sum(kinds[kind] for kind in GOOD)
-    _say(f"{good} of {len(found)}: {100 * good / max(len(found), 1):.2f} %; {dict(kinds)}")
-    for why, count in excluded.items():
+    _say(f"{good} of {len(found)} cases: {_rate(good, len(found))}; {dict(kinds)}")
+    operators = {suite.operator(name) for name in found}
+    whole = operators - {suite.operator(name) for name, outcome in found.items() if not outcome.good}
+    _say(f"{len(whole)} of {len(operators)} operators with every case: {_rate(len(whole), len(operators))}")
+    for why, count in suite.excluded().items():
         _say(f"not counted, {count}: {why}")
 
 
-def _write(found: dict[str, Outcome], suite: str, target: str) -> None:
+def _rate(part: int, whole: int) -> str:
+    return f"{100 * part / max(whole, 1):.2f} %"
+
+
+def _write(found: dict[str, Outcome], suite: Any, target: str) -> None:
     from backends import registry
 
     state: Any = registry.probe(target)
     failures = {name: outcome.to_json() for name, outcome in sorted(found.items()) if not outcome.good}
-    content = {"runtime": state.version, "cases": len(found), "good": len(found) - len(failures), "failures": failures}
-    table(suite, target).write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    counts: dict[str, list[int]] = {}  # operator -> how many of its cases are good, and how many there are
+    for name, outcome in found.items():
+        count = counts.setdefault(suite.operator(name), [0, 0])
+        count[0] += outcome.good
+        count[1] += 1
+    content = {
+        "runtime": state.version,
+        "cases": len(found),
+        "good": len(found) - len(failures),
+        "not counted": suite.excluded(),
+        "operators": {name: f"{good} of {cases}" for name, (good, cases) in sorted(counts.items())},
+        "failures": {name: {"operator": suite.operator(name), **fields} for name, fields in failures.items()},
+    }
+    table(suite.NAME, target).write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
 def _check(found: dict[str, Outcome], file: Path) -> int:

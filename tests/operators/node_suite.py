@@ -46,6 +46,10 @@ def cases() -> list[str]:
     return [name for name, why in scope().items() if not why]
 
 
+def is_whole() -> bool:
+    return True
+
+
 def operator(name: str) -> str:
     """The operator that a case tests, as its name tells."""
     types = [node.op_type for node in _all()[name].model.graph.node]

@@ -32,6 +32,11 @@ def cases() -> list[str]:
     ]
 
 
+def is_whole() -> bool:
+    """Whether every operator that counts has been captured."""
+    return {name for name in operators() if not not_counted(name)} <= states().keys()
+
+
 def operator(name: str) -> str:
     return name.rpartition("#")[0]
 
