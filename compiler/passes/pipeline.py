@@ -234,7 +234,8 @@ def _run_one(
         raise
     except Exception as error:
         why = f"{type(error).__name__}: {error}"
-        raise InternalError("pass-failed", f"the pass {name} failed", why=why) from error
+        hint = f"--passes default,-{name}"
+        raise InternalError("pass-crashed", f"the pass {name} failed", why=why, hint=hint) from error
     if result.model is not model:
         raise InternalError("pass-broke-promise", f"the pass {name} handed back another model")
     seconds = time.perf_counter() - started

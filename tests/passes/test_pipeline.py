@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
@@ -199,3 +200,21 @@ def test_what_was_declined_is_recorded_once() -> None:
 
 def test_a_header_of_its_own_is_what_the_text_says() -> None:
     assert parse(GRAPH).opset_imports == parse(HEADER + GRAPH).opset_imports
+
+
+def test_the_page_lists_every_pass_in_order() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "passes.md").read_text(encoding="utf-8")
+    rows = [line.split(" | ") for line in page.splitlines() if line.startswith("| `")]
+    told = [(cells[0].split("`")[1], cells[-1].removesuffix(" |")) for cells in rows]
+    assert told == list(dict.fromkeys(_first_of_each(pipeline.DEFAULT)))
+
+
+def _first_of_each(steps: tuple[pipeline.Step, ...]) -> list[tuple[str, str]]:
+    """A group that holds what another held before does not list it again."""
+    seen: set[str] = set()
+    rows = []
+    for step in steps:
+        if not (step.group == "algebra" and step.name in seen):
+            rows.append((step.name, step.reason))
+        seen.add(step.name)
+    return rows

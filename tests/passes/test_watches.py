@@ -63,7 +63,7 @@ def test_a_pass_with_a_bug_is_named_and_its_input_saved(tmp_path: Path) -> None:
 
     with pytest.raises(InternalError) as caught:
         pipeline.run_passes(parse(GRAPH), [("buggy", Buggy())], repro=tmp_path)
-    assert caught.value.code == "pass-failed"
+    assert caught.value.code == "pass-crashed"
     assert "KeyError" in str(caught.value.why)
     assert ir.load(str(caught.value.repro)).graph.num_nodes() == 3
 
