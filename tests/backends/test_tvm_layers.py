@@ -142,7 +142,8 @@ class TestAttention(Agreement):
 
     def test_softcap_and_scores(self, tmp_path: Path) -> None:
         text = """(float[2,3,16] q, float[2,5,16] k, float[2,5,16] v) => (float[2,3,16] y, float[2,2,3,5] s) {
-            y, , , s = Attention<q_num_heads = 2, kv_num_heads = 2, softcap = 2.0, qk_matmul_output_mode = 3>(q, k, v) }"""
+            y, , , s = Attention<q_num_heads = 2, kv_num_heads = 2, softcap = 2.0,
+                                 qk_matmul_output_mode = 3>(q, k, v) }"""
         self.agree(tmp_path, text, {"q": numbers(2, 3, 16), "k": numbers(2, 5, 16, seed=1), "v": numbers(2, 5, 16)})
 
     @pytest.mark.parametrize("interleaved", [0, 1])

@@ -27,7 +27,7 @@ def lower(module: tvm_ir.IRModule, machine: Machine, explain: Explain) -> tvm_ir
                 relax.transform.DecomposeOpsForInference(),
                 relax.backend.DispatchSampling(),
                 relax.backend.DispatchSortScan(),
-                relax.transform.LegalizeOps(_OWN),
+                relax.transform.LegalizeOps(OWN),
                 relax.transform.AnnotateTIROpPattern(),
                 relax.transform.FuseOps(),
                 relax.transform.FuseTIR(),
@@ -100,7 +100,14 @@ def _attention(bb: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
             lambda b, i, h, d: te.sum(powers(b, h, i, along) * v(b, along, h, d), axis=along),
             name="T_weighted",
         )
-        return te.compute(weighted.shape, lambda b, i, h, d: weighted(b, i, h, d) / sums(b, h, i), name="T_attention")
+        # Each power is at most 1 and the largest is 1, unless nothing may be seen at all.
+        return te.compute(
+            weighted.shape,
+            lambda b, i, h, d: tirx.Select(
+                tirx.EQ(sums(b, h, i), tirx.const(0, dtype)), tirx.const(0, dtype), weighted(b, i, h, d) / sums(b, h, i)
+            ),
+            name="T_attention",
+        )
 
     return bb.call_te(compute, *call.args, primfunc_name_hint="attention")
 
@@ -109,7 +116,7 @@ def _is_one(extent: Any) -> bool:
     return isinstance(extent, tirx.IntImm) and int(extent) == 1
 
 
-_OWN = {"relax.nn.relu": _relu, "relax.nn.attention": _attention, "relax.nn.attention_bias": _attention}
+OWN = {"relax.nn.relu": _relu, "relax.nn.attention": _attention, "relax.nn.attention_bias": _attention}
 
 
 def _scheduled(module: tvm_ir.IRModule, machine: Machine, explain: Explain) -> tvm_ir.IRModule:
