@@ -14,7 +14,7 @@ SIZE ?= small
 TARGET ?= onnxruntime
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format models bench bench-compile bench-zoo bench-architectures clean
+.PHONY: help demo test lint format models bench bench-compile bench-passes bench-zoo bench-architectures operators fuzz clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-zA-Z_\/%<>.-]+:.*## / {printf "  make %-28s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,7 +56,7 @@ build/%: models/$$(basename $$*).py $(COMPILER) | $(READY)
 	@$(BIN)/compile $$($(BIN)/python models/table.py factory $(basename $*) $(SIZE)) --name $(basename $*) --target $(patsubst .%,%,$(suffix $*))
 	@touch $@
 
-bench: bench-compile bench-zoo ## every benchmark: ratios, measured side by side in one run
+bench: bench-compile bench-passes bench-zoo ## every benchmark: ratios, measured side by side in one run
 
 bench-compile: $(READY) ## what compiling costs beside a plain export script: time, memory, loading
 	$(BIN)/python tests/bench/bench_compile.py
@@ -65,6 +65,18 @@ MODELS ?=
 TARGETS ?= onnxruntime,openvino,tvm
 bench-zoo: $(READY) ## how fast the artifacts are beside plain exports: MODELS='bert vit' TARGETS=openvino SIZE=small
 	$(BIN)/python tests/bench/bench_zoo.py $(MODELS) --targets $(TARGETS) --size $(if $(filter command line,$(origin SIZE)),$(SIZE),full)
+
+bench-passes: $(READY) ## node counts, time and growth of our passes beside four other optimizers
+	$(BIN)/python tests/bench/bench_passes.py
+
+SUITE ?= node
+operators: $(READY) ## what a target takes, written to the tables: SUITE=node (ONNX's tests) or torch (op_db), TARGET=openvino
+	$(if $(filter torch,$(SUITE)),$(BIN)/python -W ignore tests/operators/capture_samples.py)
+	$(BIN)/python -W ignore tests/operators/measure.py $(SUITE) $(TARGET)
+	$(BIN)/python -W ignore tests/operators/pages.py
+
+fuzz: $(READY) ## random graphs through the passes, against the evaluator: N=20000 SEED=0
+	$(BIN)/python tests/fuzz/fuzz_passes.py -n $(if $(filter command line,$(origin N)),$(N),300) --seed $(SEED)
 
 N ?= 60
 SEED ?= 0
