@@ -83,6 +83,7 @@ DEFAULT: tuple[Step, ...] = (
     *_tidy("tidy"),
     _step("fuse-layer-normalization", "fusions: after the tidying, which leaves one spelling of many things"),
     _step("fuse-rms-normalization", "after fuse-layer-normalization, whose second half looks like it"),
+    _step("fuse-group-normalization", "after the tidying"),
     _step("fuse-attention", "after the tidying, which finds the sizes that must agree"),
     _step("fuse-repeated-heads", "after fuse-attention"),
     _step("fuse-rotary-embedding", "after the tidying; its angles lose their second half"),
