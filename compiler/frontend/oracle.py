@@ -16,6 +16,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
+from compiler.frontend.script_parts import script_parts
+
 _RAISED = {
     torch.float16: torch.float64,
     torch.bfloat16: torch.float64,
@@ -113,7 +115,7 @@ def float64_oracle(module: torch.nn.Module, inputs: Iterable[torch.Tensor]) -> I
 @contextmanager
 def _script_weights(module: torch.nn.Module) -> Iterator[None]:
     """TorchScript makes its calls where no mode sees them, so its weights are raised for as long as it runs."""
-    weights = list(module.parameters()) if isinstance(module, torch.jit.ScriptModule) else []
+    weights = [weight for script in script_parts(module).values() for weight in script.parameters()]
     kept = [weight.data for weight in weights]
     try:
         for weight in weights:

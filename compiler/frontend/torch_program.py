@@ -30,6 +30,7 @@ from compiler.frontend.oracle import float64_oracle
 from compiler.frontend.program import InputRange, Parameter
 from compiler.frontend.recurrent import dynamic_recurrence
 from compiler.frontend.script_constants import with_constants
+from compiler.frontend.script_parts import as_one_script
 from compiler.frontend.specialization import specialized, watch_shapes
 from compiler.frontend.state import unchanged, writes_in_place
 from compiler.frontend.user_code import first_lines, user_code
@@ -129,7 +130,12 @@ class TorchProgram:
         if isinstance(self._module, torch.jit.ScriptModule):
             self._trace_script(specs, tensors)
         else:
-            self._exported = self._export(self._module, self._call, specs, tensors)
+            try:
+                self._exported = self._export(self._module, self._call, specs, tensors)
+            except CompileError as error:
+                self._module = as_one_script(self._module, error)
+                self.trace(specs, example, constants)
+                return
             self._source = replace(self._source, route="torch.export")
         if self._exported is not None:
             refuse_training(self._exported)
@@ -265,7 +271,9 @@ class TorchProgram:
         assert self._call is not None, "trace comes first"
         tensors = {name: to_torch(inputs[name]) for name in self._call.names}
         failure = user_code("model-raised", "the model itself fails on these inputs")
-        with torch.no_grad(), failure, unchanged(self._module, self._mutated()):
+        # torch.cond and while_loop compile themselves, which fails inside the oracle's modes at a second size.
+        eagerly = torch.compiler.set_stance("force_eager")
+        with torch.no_grad(), failure, eagerly, unchanged(self._module, self._mutated()):
             if precise:
                 with float64_oracle(self._module, tensors.values()):
                     outputs = tensor_outputs(self._run(tensors), self._call.names)

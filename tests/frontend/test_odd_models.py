@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from typing import Any
 
@@ -11,15 +12,19 @@ import onnxruntime
 import pytest
 import torch
 from torch import nn
+from torch._higher_order_ops.while_loop import while_loop
 
 from compiler.contracts import Source
 from compiler.errors import CompileError, PlumblineError
 from compiler.frontend.open import open_program
+from compiler.frontend.oracle import float64_oracle
 from compiler.frontend.prepare import trace
 from compiler.frontend.program import Request
 from compiler.frontend.reference import compute
 from compiler.frontend.torch_program import TorchProgram
 from compiler.validate.compare import compare
+
+pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit")
 
 X = "x:float32[n=1..6,4]"
 
@@ -161,3 +166,77 @@ def test_a_factory_that_gives_no_weights(tmp_path: Any) -> None:
     with pytest.raises(CompileError) as caught:
         open_program(Request(f"{tmp_path / 'net.py'}:hollow"))
     assert "meta device" in str(caught.value.why)
+
+
+def rounds(x: torch.Tensor) -> Any:
+    return while_loop(lambda y: y.abs().sum() < 100, lambda y: (y * 2 + 1,), (x,))[0]
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: torch.cond(x.sum() > 0, lambda y: y + 1, lambda y: y / 3, (x,)),
+        lambda x: torch.cond(x.shape[0] > 2, lambda y: y + 1, lambda y: y / 3, (x,)),
+        rounds,
+    ],
+    ids=["data", "size", "while"],
+)
+def test_control_flow(function: Callable[..., Any]) -> None:
+    assert verdict(Function(function))
+
+
+class Chooses(nn.Module):
+    """Only a script can keep both of these."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if bool(x.sum() > 0):
+            return self.linear(x) / 3
+        return x.reshape(x.shape[0], 4) * 2
+
+
+class Holds(nn.Module):
+    def __init__(self, part: nn.Module) -> None:
+        super().__init__()
+        self.part = part
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.part(x) * 2
+
+
+class HoldsWithExtras(Holds):
+    def forward(self, x: torch.Tensor, **rest: Any) -> torch.Tensor:
+        return super().forward(x)
+
+
+def reloaded(module: nn.Module) -> Any:
+    file = io.BytesIO()
+    torch.jit.save(torch.jit.script(module), file)
+    file.seek(0)
+    return torch.jit.load(file)
+
+
+@pytest.mark.parametrize("scripted", [torch.jit.script, reloaded], ids=["scripted", "loaded"])
+def test_a_part_that_is_a_script(scripted: Callable[..., nn.Module]) -> None:
+    assert verdict(Holds(scripted(Chooses().eval())))
+
+
+def test_a_script_in_a_module_that_cannot_be_scripted() -> None:
+    with pytest.raises(CompileError) as caught:
+        verdict(HoldsWithExtras(torch.jit.script(Chooses())))
+    assert told(caught)[0] == "capture-failed"
+    assert "'part' is TorchScript" in str(caught.value)
+    assert "plain nn.Module in place of 'part'" in told(caught)[1]
+
+
+@pytest.mark.parametrize("scripted", [torch.jit.script, reloaded], ids=["scripted", "loaded"])
+def test_the_oracle_raises_the_weights_of_a_part_that_is_a_script(scripted: Callable[..., nn.Module]) -> None:
+    linear, x = nn.Linear(4, 4), torch.randn(3, 4)
+    module = Holds(scripted(linear))
+    with float64_oracle(module, [x]):
+        got = module(x)
+    assert torch.equal(got, 2 * nn.functional.linear(x.double(), linear.weight.double(), linear.bias.double()))
+    assert {weight.dtype for weight in module.parameters()} == {torch.float32}
