@@ -18,6 +18,7 @@ from compiler import driver, record
 from compiler.contracts import (
     Arrays,
     Coverage,
+    PassPlan,
     Progress,
     Session,
     SilentProgress,
@@ -75,6 +76,7 @@ def compile(
     translate: str | Mapping[Any, Any] | None = None,
     keep_provenance: bool = True,
     require_run: bool = False,
+    passes: PassPlan = driver.AS_USUAL,
     timeout: float = DEFAULT_TIMEOUT,
     memory_limit: int | None = None,
     progress: Progress | None = None,
@@ -102,6 +104,7 @@ def compile(
         verify=verify,
         keep_provenance=keep_provenance,
         require_run=require_run,
+        passes=passes,
     )
     return run(job, timeout=timeout, memory_limit=memory_limit, progress=progress or SilentProgress())
 
