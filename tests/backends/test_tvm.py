@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
@@ -159,3 +162,36 @@ def test_memory_is_stable_over_many_calls(tmp_path: Path) -> None:
         for x in inputs * 200:
             session({"x": x})
         assert process.memory_info().rss - before < 4 * 2**20
+
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "backends" / "tvm.md"
+
+
+def snippet(language: str) -> str:
+    return PAGE.read_text(encoding="utf-8").partition(f"```{language}\n")[2].partition("```")[0]
+
+
+class TestDeploying(Built):
+    """What the page shows for hosts without plumbline is run as it stands there."""
+
+    @pytest.fixture
+    def bundle(self, folder: Path) -> Path:
+        text = "(float[2,16] x) => (float[2,4] y) <float[4] w = {1, 2, 3, 4}, int64[1] a = {1}> "
+        with self.opened(folder, text + "{ s = ReduceSum(x, a)  y = Mul(s, w) }"):
+            return folder / "out"
+
+    def test_in_python(self, bundle: Path) -> None:
+        code = snippet("python").replace("build/mynet.tvm", str(bundle))
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100)
+        assert done.stdout.split("\n")[0] == "[[16. 32. 48. 64.]", done.stderr
+
+    @pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler here")
+    def test_in_c_plus_plus(self, bundle: Path, folder: Path) -> None:
+        (folder / "host.cc").write_text(snippet("cpp"))
+        specs = [importlib.util.find_spec(name) for name in ("tvm", "tvm_ffi")]
+        tvm, ffi = (Path(spec.origin or "").parent for spec in specs if spec is not None)
+        libraries = [f"-L{place}/lib" for place in (tvm, ffi)] + [f"-Wl,-rpath,{place}/lib" for place in (tvm, ffi)]
+        command = ["g++", "-std=c++17", "host.cc", f"-I{ffi}/include", *libraries, "-Wl,--no-as-needed"]
+        subprocess.run([*command, "-ltvm_ffi", "-ltvm_runtime", "-o", "host"], cwd=folder, check=True, timeout=200)
+        done = subprocess.run([folder / "host", bundle], capture_output=True, text=True, timeout=60)
+        assert done.stdout == "16 32 48 64\n", done.stderr
