@@ -57,6 +57,7 @@ def _tidy(group: str) -> tuple[Step, ...]:
     return (
         _step("remove-identities", "before all that looks for a producer", group),
         _step("fold-transposed-weights", "before fold-constants, which would copy the weight", group),
+        _step("fold-sliced-weights", "before fold-constants, which looks at one slice at a time", group),
         _step("collapse-casts", "before fold-constants, which forgets whether a CastLike saturates", group),
         _step("fold-constants", "after every constant is an initializer", group),
         _step("lift-constants", "again: what was folded are Constant nodes", group),
