@@ -71,6 +71,9 @@ class OnnxProgram:
             self._evaluators[precise] = Evaluator(self._model, precise=precise)
         return self._evaluators[precise](inputs)
 
+    def notes(self) -> tuple[str, ...]:
+        return ()
+
     def capture(self, opset: int) -> ir.Model:
         """A clone: the passes change it, while the reference is computed from the graph as it came."""
         return self._model.clone()

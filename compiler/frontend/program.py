@@ -101,6 +101,10 @@ class Program(Protocol):
         """The reference answer; `precise` raises every float operation to float64."""
         ...
 
+    def notes(self) -> tuple[str, ...]:
+        """What the runs so far have shown and the user should know."""
+        ...
+
     def capture(self, opset: int) -> ir.Model:
         """The graph in the hub dialect, its inputs and outputs under their final names."""
         ...

@@ -61,7 +61,7 @@ def compute(program: Program, wanted: ReferencePlan, producer: str) -> Reference
             pace = min(pace, (time.perf_counter() - started) / plan.volume(sizes))
     cases += [_drawn(program, wanted, sizes, 0) for sizes in _high(wanted, pace, notes)]
     cases += list(_more(program, wanted, cases, draws))
-    return Reference(tuple(cases), producer, wanted.seed, tuple(notes))
+    return Reference(tuple(cases), producer, wanted.seed, (*notes, *program.notes()))
 
 
 def _more(program: Program, wanted: ReferencePlan, cases: list[Case], drawn: int) -> Iterator[Case]:

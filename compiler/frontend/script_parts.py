@@ -28,7 +28,7 @@ def as_one_script(module: torch.nn.Module, failure: CompileError) -> torch.jit.S
     with (
         user_code(
             "capture-failed",
-            f"torch.export cannot capture a model whose part '{first}' is TorchScript, and the whole cannot be scripted",
+            f"torch.export cannot capture a model whose part '{first}' is TorchScript, nor can the whole be scripted",
             hint=f"put the plain nn.Module in place of '{first}', or write the whole so that torch.jit.script takes it",
         ),
         quiet(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +33,7 @@ from compiler.frontend.recurrent import dynamic_recurrence
 from compiler.frontend.script_constants import with_constants
 from compiler.frontend.script_parts import as_one_script
 from compiler.frontend.specialization import specialized, watch_shapes
-from compiler.frontend.state import unchanged, writes_in_place
+from compiler.frontend.state import forgets, unchanged, writes_in_place
 from compiler.frontend.user_code import first_lines, user_code
 from compiler.quiet import quiet
 
@@ -74,6 +75,7 @@ class TorchProgram:
         self._constants = dict(constants or {})
         self._traced: tuple[TensorSpec, ...] = ()
         self._translations: Translations = {}
+        self._changed: set[str] = set()  # buffers that forward was seen to change
 
     # -- what it takes ------------------------------------------------------------------------------------------
 
@@ -273,17 +275,14 @@ class TorchProgram:
         failure = user_code("model-raised", "the model itself fails on these inputs")
         # torch.cond and while_loop compile themselves, which fails inside the oracle's modes at a second size.
         eagerly = torch.compiler.set_stance("force_eager")
-        with torch.no_grad(), failure, eagerly, unchanged(self._module, self._mutated()):
-            if precise:
-                with float64_oracle(self._module, tensors.values()):
-                    outputs = tensor_outputs(self._run(tensors), self._call.names)
-            else:
-                outputs = tensor_outputs(self._run(tensors), self._call.names)
+        kept = unchanged(self._module, writes_in_place(self._exported), self._changed)
+        mode = float64_oracle(self._module, tensors.values()) if precise else nullcontext()
+        with torch.no_grad(), failure, eagerly, kept, mode:
+            outputs = tensor_outputs(self._run(tensors), self._call.names)
         return {name: to_numpy(tensor) for name, tensor in outputs.items()}
 
-    def _mutated(self) -> bool:
-        """Whether forward may change buffers; a script does not tell."""
-        return self._exported is None or writes_in_place(self._exported)
+    def notes(self) -> tuple[str, ...]:
+        return (forgets(self._changed),) if self._changed else ()
 
     def _run(self, tensors: Mapping[str, torch.Tensor]) -> Any:
         assert self._call is not None

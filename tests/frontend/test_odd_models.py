@@ -22,6 +22,7 @@ from compiler.frontend.prepare import trace
 from compiler.frontend.program import Request
 from compiler.frontend.reference import compute
 from compiler.frontend.torch_program import TorchProgram
+from compiler.quiet import quiet
 from compiler.validate.compare import compare
 
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit")
@@ -76,6 +77,26 @@ def test_what_a_model_remembers_is_the_same_at_every_call() -> None:
     assert module.count is count
     assert module.last is last
     assert (count.dtype, count.item(), last.item()) == (torch.float32, 0, 1)
+
+
+def test_a_decomposed_program_starts_from_the_same_state_too() -> None:
+    with quiet():
+        exported = torch.export.export(Counts(), (torch.ones(2, 4),)).run_decompositions()
+    program = TorchProgram(Source("here", "pt2", ""), exported=exported)
+    x = np.ones((2, 4), np.float32)
+    answers = [program.run({"x": x}, precise=precise)["output"] for precise in (False, True, False)]
+    assert [answer[0, 0] for answer in answers] == [4, 4, 4]
+
+
+@pytest.mark.parametrize(("module", "said"), [(Counts(), ["'count' and 1 more"]), (nn.BatchNorm1d(4), [])])
+def test_what_is_forgotten_is_told(module: nn.Module, said: list[str]) -> None:
+    module.requires_grad_(False)
+    program = TorchProgram(Source("here", "live", ""), module)
+    name = "input" if isinstance(module, nn.BatchNorm1d) else "x"
+    reference = compute(program, trace(program, (X.replace("x:", f"{name}:"),), None, seed=0, effort="quick"), "")
+    assert [words for words in reference.notes if "keeps nothing between calls" in words] == list(reference.notes)
+    assert len(reference.notes) == len(said)
+    assert all(words in note for words, note in zip(said, reference.notes, strict=True))
 
 
 def write(x: torch.Tensor) -> torch.Tensor:
