@@ -21,7 +21,7 @@ from tvm import relax, te, tirx
 from tvm.script import tirx as T
 
 from backends.tvm.lower.kernels.call import OPAQUE, DeclinedError, Lowering
-from backends.tvm.lower.relax_tools import fixed, is_float32, known, shape_of
+from backends.tvm.lower.relax_tools import Extent, fixed, is_float32, known, same_extent, shape_of
 from backends.tvm.lower.vector_math import exp, f32
 from backends.tvm.target import Machine
 
@@ -54,11 +54,31 @@ def attention(at: Lowering, call: relax.Call) -> relax.Expr:
     scale = 1 / math.sqrt(depth) if call.attrs.scale is None else float(call.attrs.scale)
     blocking = _blocking(known(shape_of(q)[1]), width, at.machine)
     given = _turned(at, bias[0], blocking.queries) if bias else at.constant(np.zeros((1, 1, 1, 1), "float32"))
-    shapes = [list(x.ty.shape) for x in (q, k, v, given)]
+    out_shape = [*shape_of(q)[:3], width]
+    shapes = _named([shape_of(x) for x in (q, k, v, given)])
     per_query = bool(bias) and fixed(shapes[3][3]) != 1
     function = _kernel(shapes, blocking, scale, bool(bias), per_query, causal is not None)
     place = at.emitter.add_func(function, "attention")
-    return relax.call_tir(place, [q, k, v, given], relax.TensorType([*shapes[0][:3], width], "float32"))
+    return relax.call_tir(place, [q, k, v, given], relax.TensorType(out_shape, "float32"))
+
+
+def _named(shapes: list[list[Extent]]) -> list[list[Extent]]:
+    """Every extent that is not fixed as one variable, the same one for equal extents.
+
+    The function learns its value from the tensors it is called with; an expression it could not solve.
+    """
+    names: list[tuple[Extent, tirx.Var]] = []
+
+    def name(extent: Extent) -> Extent:
+        if isinstance(extent, int):
+            return extent
+        for known_extent, var in names:
+            if same_extent(known_extent, extent):
+                return var
+        names.append((extent, tirx.Var(f"n{len(names)}", "int64")))
+        return names[-1][1]
+
+    return [[name(extent) for extent in shape] for shape in shapes]
 
 
 def _blocking(queries: int | None, width: int, machine: Machine) -> Blocking:

@@ -8,6 +8,7 @@ Depthwise convolutions have no sum over inputs: there the lanes are the channels
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,17 +31,6 @@ class Window:
     dilations: list[int]
     before: list[int]
     after: list[int]
-
-    def sizes(self, extents: list[Any]) -> list[Any]:
-        """How many places it has along each axis."""
-        return [
-            fixed(tirx.floordiv(extent + low + high - (size - 1) * step - 1, stride) + 1)
-            if not isinstance(fixed(extent), int)
-            else (fixed(extent) + low + high - (size - 1) * step - 1) // stride + 1
-            for extent, low, high, size, step, stride in zip(
-                extents, self.before, self.after, self.kernel, self.dilations, self.strides, strict=True
-            )
-        ]
 
     def at(self, places: Any, offsets: Any) -> list[Any]:
         """Where in the padded data the element of a window is."""
@@ -68,8 +58,8 @@ def conv(at: Lowering, call: relax.Call) -> relax.Expr:
     groups, inputs, outputs = int(call.attrs.groups), shape_of(data)[-1], weight.shape[0]
     window = window_of(call.attrs, [int(size) for size in weight.shape[1:-1]])
     if groups == inputs == outputs and weight.shape[-1] == 1 and inputs % at.machine.vector_lanes == 0:
-        return _depthwise(at, data, kernel, weight, window)
-    return _tiled(at, data, kernel, weight, window, groups)
+        return _depthwise(at, call, weight, window)
+    return _tiled(at, call, weight, window, groups)
 
 
 def padded(x: te.Tensor, window: Window) -> te.Tensor:
@@ -94,20 +84,18 @@ def bordered(x: te.Tensor, low: list[int], high: list[int], value: float) -> te.
     return te.compute(shape, element, name="padded")
 
 
-def _tiled(
-    at: Lowering, data: relax.Expr, kernel: relax.Expr, weight: np.ndarray[Any, Any], window: Window, groups: int
-) -> relax.Expr:
+def _tiled(at: Lowering, call: relax.Call, weight: np.ndarray[Any, Any], window: Window, groups: int) -> relax.Expr:
+    data, kernel = call.args
     outputs, inputs = weight.shape[0], weight.shape[-1]
     share = outputs // groups
-    line = known(window.sizes(shape_of(data)[1:-1])[-1])
+    line = known(shape_of(call)[-2])
     tile = pick_tile(line, share, at.machine)
     if groups > 1:
         tile = Tile(tile.rows, _dividing(share, tile.columns, at.machine.vector_lanes))
     packed = at.packed((kernel, "conv", tile.columns), lambda: _pack(weight, tile.columns))
 
-    def compute(x: te.Tensor, w: te.Tensor) -> te.Tensor:
-        batch, *extents, _ = x.shape
-        sizes = window.sizes(extents)
+    def compute(x: te.Tensor, w: te.Tensor, shape: Sequence[Any]) -> te.Tensor:
+        batch, *sizes, _ = map(fixed, shape)
         source = padded(x, window)
         over = [te.reduce_axis((0, size), name=f"k{place}") for place, size in enumerate(window.kernel)]
         channel = te.reduce_axis((0, inputs), name="c")
@@ -123,11 +111,11 @@ def _tiled(
                 value * w(column // tile.columns, *over, channel, column % tile.columns), axis=[*over, channel]
             )
 
-        shape = (batch, *sizes[:-1], round_up(sizes[-1], tile.rows), round_up(outputs, tile.columns))
-        tiles = te.compute(shape, element, name="tiles", attrs={TILE: [tile.rows, tile.columns]})
+        covered = (batch, *sizes[:-1], round_up(sizes[-1], tile.rows), round_up(outputs, tile.columns))
+        tiles = te.compute(covered, element, name="tiles", attrs={TILE: [tile.rows, tile.columns]})
         return te.compute((batch, *sizes, outputs), lambda *i: tiles(*i), name="conv")
 
-    return at.call(compute, data, packed, name="conv")
+    return at.call(compute, data, packed, call.ty.shape, name="conv")
 
 
 def _dividing(share: int, columns: int, lanes: int) -> int:
@@ -148,12 +136,11 @@ def _pack(weight: np.ndarray[Any, Any], columns: int) -> np.ndarray[Any, Any]:
     return np.ascontiguousarray(np.moveaxis(parts, 1, -1))
 
 
-def _depthwise(
-    at: Lowering, data: relax.Expr, kernel: relax.Expr, weight: np.ndarray[Any, Any], window: Window
-) -> relax.Expr:
+def _depthwise(at: Lowering, call: relax.Call, weight: np.ndarray[Any, Any], window: Window) -> relax.Expr:
+    data, kernel = call.args
     lanes, channels = at.machine.vector_lanes, weight.shape[0]
     columns = 2 * lanes if channels % (2 * lanes) == 0 else lanes
-    line = known(window.sizes(shape_of(data)[1:-1])[-1])
+    line = known(shape_of(call)[-2])
     # Few enough rows for their sums, and what they share of a line, to stay in registers.
     most = min(14, (at.machine.registers - 4) // (columns // lanes))
     whole = [rows for rows in range(1, most + 1) if line is not None and line % rows == 0]
@@ -161,9 +148,8 @@ def _depthwise(
     packed = at.packed((kernel, "depthwise"), lambda: np.ascontiguousarray(np.moveaxis(weight[..., 0], 0, -1)))
     unrolled = math.prod(window.kernel) <= 9
 
-    def compute(x: te.Tensor, w: te.Tensor) -> te.Tensor:
-        batch, *extents, _ = x.shape
-        sizes = window.sizes(extents)
+    def compute(x: te.Tensor, w: te.Tensor, shape: Sequence[Any]) -> te.Tensor:
+        batch, *sizes, _ = map(fixed, shape)
         source = padded(x, window)
         over = [te.reduce_axis((0, size), name=f"k{place}") for place, size in enumerate(window.kernel)]
         exact = isinstance(sizes[-1], int) and sizes[-1] % rows == 0
@@ -174,8 +160,8 @@ def _depthwise(
                 places[-1] = tirx.min(places[-1], sizes[-1] - 1)
             return te.sum(source(n, *window.at(places, over), channel) * w(*over, channel), axis=over)
 
-        shape = (batch, *sizes[:-1], round_up(sizes[-1], rows), channels)
-        tiles = te.compute(shape, element, name="tiles", attrs={DEPTHWISE: [rows, columns, int(unrolled)]})
+        covered = (batch, *sizes[:-1], round_up(sizes[-1], rows), channels)
+        tiles = te.compute(covered, element, name="tiles", attrs={DEPTHWISE: [rows, columns, int(unrolled)]})
         return te.compute((batch, *sizes, channels), lambda *i: tiles(*i), name="conv")
 
-    return at.call(compute, data, packed, name="depthwise_conv")
+    return at.call(compute, data, packed, call.ty.shape, name="depthwise_conv")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from tvm import relax, te, tirx
@@ -22,14 +23,11 @@ def max_pool(at: Lowering, call: relax.Call) -> relax.Expr:
     axes = list(range(2, rank)) if first else list(range(1, rank - 1))
     window = window_of(attrs, [int(size) for size in attrs.pool_size])
 
-    def compute(a: te.Tensor) -> te.Tensor:
+    def compute(a: te.Tensor, shape: Sequence[Any]) -> te.Tensor:
         low, high = [0] * rank, [0] * rank
         for axis, before, after in zip(axes, window.before, window.after, strict=True):
             low[axis], high[axis] = before, after
         source = bordered(a, low, high, -math.inf)
-        shape = list(a.shape)
-        for axis, size in zip(axes, window.sizes([a.shape[axis] for axis in axes]), strict=True):
-            shape[axis] = size
         over = [te.reduce_axis((0, size), name=f"k{place}") for place, size in enumerate(window.kernel)]
 
         def element(*i: tirx.Var) -> Any:
@@ -40,4 +38,4 @@ def max_pool(at: Lowering, call: relax.Call) -> relax.Expr:
 
         return te.compute(shape, element, name="max_pool")
 
-    return at.call(compute, x, name="max_pool")
+    return at.call(compute, x, call.ty.shape, name="max_pool")

@@ -1,4 +1,4 @@
-"""Which kernel takes which Relax operator. What is not listed, or declined, goes to TVM's own definition."""
+"""Which kernel takes which Relax operator. What is not listed, or declined, takes the plain way."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from tvm import ir, relax
 from backends.tvm.lower.kernels import attention, conv, matmul, pool, rows
 from backends.tvm.lower.kernels.call import DeclinedError, Kernel, Lowering
 from backends.tvm.lower.kernels.elementwise import ELEMENTWISE
+from backends.tvm.lower.plain import OWN
 
 KERNELS: dict[str, Kernel] = {
     "relax.matmul": matmul.matmul,
@@ -39,7 +40,7 @@ def legalization(at: Lowering) -> dict[str, Callable[[relax.BlockBuilder, relax.
 
 
 def _legalize(at: Lowering, name: str, kernel: Kernel) -> Callable[[relax.BlockBuilder, relax.Call], relax.Expr]:
-    standard: Any = ir.Op.get(name).get_attr("FLegalize")
+    standard: Any = OWN.get(name) or ir.Op.get(name).get_attr("FLegalize")
 
     def lowered(bb: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
         at.bb = bb

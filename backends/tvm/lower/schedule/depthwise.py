@@ -76,6 +76,8 @@ def _lines_in_band(lines: int | None, machine: Machine) -> int:
 def _schedule_epilogue(sch: s_tir.Schedule, tiles: Block, last: Block, inner: int, machine: Machine) -> None:
     loops = list(sch.get_loops(last))[len(sch.get_loops(tiles)) - inner :]
     loops = [loop for loop in loops if extent(sch, loop) != 1] or loops[-1:]
+    if not loops:
+        return  # one number
     vectors = vectorize(sch, loops[-1], machine.vector_lanes)
     if vectors is not None:
         sch.unroll(vectors)

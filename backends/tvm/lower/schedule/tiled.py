@@ -108,6 +108,8 @@ def _schedule_epilogue(sch: s_tir.Schedule, tiles: Block, last: Block, inner: in
     outside = len(sch.get_loops(tiles)) - inner
     loops = list(sch.get_loops(last))[outside:]
     loops = [loop for loop in loops if extent(sch, loop) != 1] or loops[-1:]
+    if not loops:
+        return  # one number
     vectors = vectorize(sch, loops[-1], machine.vector_lanes)
     if vectors is not None:
         sch.unroll(vectors)
