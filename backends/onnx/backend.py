@@ -11,6 +11,8 @@ from compiler.contracts import Array, Arrays, Artifact, Closing, Legality, Probe
 from compiler.errors import UnavailableError, UsageError
 from compiler.graph_files import adopt
 
+_NOTE = "loading a bundle needs torch, and threads are not honoured; model.onnx runs in any runtime that reads ONNX"
+
 
 class Onnx:
     name = "onnx"
@@ -21,7 +23,8 @@ class Onnx:
             version("onnx-ir")
         except PackageNotFoundError as error:
             return Unavailable(f"{error.name} is not installed", "pip install 'plumbline[compile]'")
-        return Ready(f"onnx {found}", ("reference evaluator",), ("float32", "float64", "float16", "bfloat16"))
+        precisions = ("float32", "float64", "float16", "bfloat16")
+        return Ready(f"onnx {found}", ("reference evaluator",), precisions, note=_NOTE)
 
     @property
     def legality(self) -> Legality:

@@ -55,11 +55,13 @@ def _trace_suggested(program: Program) -> tuple[tuple[TensorSpec, ...], tuple[st
     try:
         program.trace(specs, example_inputs(specs), {})
     except CompileError as error:
-        if error.code != "dim-specialized":
+        # torch fails in many ways on a dim that it cannot keep dynamic, some of them by accident.
+        if error.code not in ("dim-specialized", "capture-failed") or not any(spec.dynamic for spec in specs):
             raise
         fixed = _with_fixed_dims(specs)
         program.trace(fixed, example_inputs(fixed), {})
-        why = f"{error.message}; nobody asked for it, so every size is fixed"
+        message = "torch.export captures fixed sizes only" if error.code == "capture-failed" else error.message
+        why = f"{message}; nobody asked for a dynamic one, so every size is fixed"
         return fixed, (why + (f" (see {error.where})" if error.where else ""),)
     return specs, ()
 

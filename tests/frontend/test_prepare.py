@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from compiler.contracts import Arrays, Source, TensorSpec
-from compiler.errors import UsageError
+from compiler.errors import CompileError, UsageError
 from compiler.frontend.prepare import trace
 from compiler.frontend.reference import ReferencePlan, compute
 from compiler.frontend.specs import parse
@@ -232,3 +232,41 @@ def test_a_case_carries_what_it_was_made_from() -> None:
         np.testing.assert_array_equal(case.inputs["x"], again["x"])
         assert case.outputs["output"].dtype == np.float32
         assert case.oracle["output"].dtype == np.float64
+
+
+class OnlyFixed(nn.Module):
+    """Torch has accidents of its own with dynamic dims."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if isinstance(x.shape[0], torch.SymInt):
+            raise AssertionError("min=-7, max=-64")
+        return x + 1
+
+
+class Never(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        raise AssertionError("never")
+
+
+RANGED_X = parse(["x:float32[n=1..4,3]"]).tensors
+
+
+def test_suggested_dims_that_cannot_be_captured_are_fixed_and_it_is_said() -> None:
+    found = plan(OnlyFixed(), suggest=lambda: RANGED_X)
+    assert shown(found) == ["x:float32[2,3]"]
+    assert found.notes == (
+        "torch.export captures fixed sizes only; nobody asked for a dynamic one, so every size is fixed"
+        f" (see {__file__}:{OnlyFixed.forward.__code__.co_firstlineno + 2}:"
+        ' raise AssertionError("min=-7, max=-64"))',
+    )
+
+
+@pytest.mark.parametrize(
+    ("module", "known"),
+    [(OnlyFixed(), {"specs": RANGED_X}), (Never(), {"suggest": lambda: RANGED_X})],
+    ids=["asked for", "at no size"],
+)
+def test_what_cannot_be_captured_is_refused(module: nn.Module, known: dict[str, Any]) -> None:
+    with pytest.raises(CompileError) as caught:
+        plan(module, **known)
+    assert caught.value.code == "capture-failed"
