@@ -28,6 +28,7 @@ _EXPORTER = ("_tensors", "_building", "_core", "_ir_passes")
 _SCRIPT = "torch.onnx._internal.torchscript_exporter"
 # Calls that make a node of the operator that their first argument names.
 _MAKERS = ("op", "call_op", "_call_op", "node", "Node", "_op_with_optional_float_cast", "_reduce_op_symbolic")
+_MAKERS += ("insert", "become", "add")  # in our own passes
 
 
 def emitted() -> dict[str, list[str]]:
