@@ -109,6 +109,7 @@ def test_heads_that_are_no_multiple_of_a_vector() -> None:
         return relax.op.nn.attention(q, k, v, None, 0.3)
 
     run = Lowered(make, ["b", "s", 2, 10], ["b", "t", 2, 10], ["b", "t", 2, 10])
+    assert not run.explain.declined
     q, k, v = normal(2, 9, 2, 10), normal(2, 11, 2, 10, seed=1), normal(2, 11, 2, 10, seed=2)
     np.testing.assert_allclose(run(q, k, v), _attention(q, k, v, None, 0.3, False), rtol=1e-5, atol=1e-5)
 

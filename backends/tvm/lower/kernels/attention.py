@@ -50,7 +50,7 @@ def attention(at: Lowering, call: relax.Call) -> relax.Expr:
     if not all(isinstance(size, int) for size in (heads, kv_heads, depth, width)):
         raise DeclinedError("the heads or their size are not fixed")
     if width % at.machine.vector_lanes:
-        raise DeclinedError(f"{width} values in a head are no multiple of the vector width {at.machine.vector_lanes}")
+        return _with_wide_values(at, call, v, width)
     scale = 1 / math.sqrt(depth) if call.attrs.scale is None else float(call.attrs.scale)
     blocking = _blocking(known(shape_of(q)[1]), width, at.machine)
     given = _turned(at, bias[0], blocking.queries) if bias else at.constant(np.zeros((1, 1, 1, 1), "float32"))
@@ -60,6 +60,30 @@ def attention(at: Lowering, call: relax.Call) -> relax.Expr:
     function = _kernel(shapes, blocking, scale, bool(bias), per_query, causal is not None)
     place = at.emitter.add_func(function, "attention")
     return relax.call_tir(place, [q, k, v, given], relax.TensorType(out_shape, "float32"))
+
+
+def _with_wide_values(at: Lowering, call: relax.Call, v: relax.Expr, width: int) -> relax.Expr:
+    """The same with as many zeros behind the values of each head as a vector wants."""
+    lanes = at.machine.vector_lanes
+    wide = -(-width // lanes) * lanes
+
+    def widened(given: te.Tensor) -> te.Tensor:
+        def element(b: Any, j: Any, h: Any, d: Any) -> Any:
+            return tirx.if_then_else(d < width, given(b, j, h, d), f32(0.0))
+
+        return te.compute((*given.shape[:-1], wide), element, name="widened")
+
+    def narrowed(given: te.Tensor) -> te.Tensor:
+        return te.compute((*given.shape[:-1], width), lambda *i: given(*i), name="narrowed")
+
+    q, k, _, *bias = call.args
+    values = at.emitter.emit(at.call(widened, v, name="wide_values", pattern=OPAQUE))
+    depth = shape_of(q)[3]
+    scale = 1 / math.sqrt(depth) if call.attrs.scale is None else float(call.attrs.scale)
+    k = _shared_heads(at, k)
+    attended = relax.op.nn.attention(q, k, values, bias[0] if bias else None, scale, call.attrs.causal_mask)
+    made = at.emitter.emit(attention(at, at.emitter.normalize(attended)))
+    return at.call(narrowed, made, name="narrow_values", pattern=None)
 
 
 def _named(shapes: list[list[Extent]]) -> list[list[Extent]]:

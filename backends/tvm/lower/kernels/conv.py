@@ -16,7 +16,7 @@ import numpy as np
 from tvm import relax, te, tirx
 
 from backends.tvm.lower.kernels.call import DeclinedError, Lowering
-from backends.tvm.lower.kernels.matmul import TILE, round_up
+from backends.tvm.lower.kernels.matmul import TILE, fitting, multiple_of, round_up
 from backends.tvm.lower.relax_tools import constant, fixed, is_float32, known, shape_of
 from backends.tvm.lower.tiles import Tile, ceil_div, pick_tile
 
@@ -88,8 +88,8 @@ def _tiled(at: Lowering, call: relax.Call, weight: np.ndarray[Any, Any], window:
     data, kernel = call.args
     outputs, inputs = weight.shape[0], weight.shape[-1]
     share = outputs // groups
-    line = known(shape_of(call)[-2])
-    tile = pick_tile(line, share, at.machine)
+    line = shape_of(call)[-2]
+    tile = fitting(line, pick_tile(known(line), share, at.machine))
     if groups > 1:
         tile = Tile(tile.rows, _dividing(share, tile.columns, at.machine.vector_lanes))
     packed = at.packed((kernel, "conv", tile.columns), lambda: _pack(weight, tile.columns))
@@ -99,7 +99,7 @@ def _tiled(at: Lowering, call: relax.Call, weight: np.ndarray[Any, Any], window:
         source = padded(x, window)
         over = [te.reduce_axis((0, size), name=f"k{place}") for place, size in enumerate(window.kernel)]
         channel = te.reduce_axis((0, inputs), name="c")
-        exact = isinstance(sizes[-1], int) and sizes[-1] % tile.rows == 0
+        exact = multiple_of(sizes[-1]) % tile.rows == 0
 
         def element(n: Any, *i: Any) -> Any:
             *places, column = i
@@ -145,6 +145,7 @@ def _depthwise(at: Lowering, call: relax.Call, weight: np.ndarray[Any, Any], win
     most = min(14, (at.machine.registers - 4) // (columns // lanes))
     whole = [rows for rows in range(1, most + 1) if line is not None and line % rows == 0]
     rows = max(whole) if whole and max(whole) >= min(4, line or 4) else min(7, most)
+    rows = fitting(shape_of(call)[-2], Tile(rows, columns)).rows
     packed = at.packed((kernel, "depthwise"), lambda: np.ascontiguousarray(np.moveaxis(weight[..., 0], 0, -1)))
     unrolled = math.prod(window.kernel) <= 9
 
@@ -152,7 +153,7 @@ def _depthwise(at: Lowering, call: relax.Call, weight: np.ndarray[Any, Any], win
         batch, *sizes, _ = map(fixed, shape)
         source = padded(x, window)
         over = [te.reduce_axis((0, size), name=f"k{place}") for place, size in enumerate(window.kernel)]
-        exact = isinstance(sizes[-1], int) and sizes[-1] % rows == 0
+        exact = multiple_of(sizes[-1]) % rows == 0
 
         def element(n: Any, *i: Any) -> Any:
             *places, channel = i

@@ -14,6 +14,7 @@ from backends.tvm.lower.schedule.tools import (
     blocks_of,
     extent,
     fuse,
+    likely,
     product,
     split_loops,
     vectorize,
@@ -70,9 +71,9 @@ def _share(sch: s_tir.Schedule, outer: list[Loop], machine: Machine) -> None:
     """As few loops as give every thread several turns are fused and run in parallel."""
     chosen: list[Loop] = []
     tasks = 1
-    for loop in outer:
+    for place, loop in enumerate(outer):
         chosen.append(loop)
-        tasks *= extent(sch, loop) or 1
+        tasks *= extent(sch, loop) or likely(place)
         if tasks >= _TASKS_PER_THREAD * machine.cores:
             break
     if tasks > 1 or any(extent(sch, loop) is None for loop in chosen):

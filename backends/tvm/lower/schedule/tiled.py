@@ -19,6 +19,7 @@ from backends.tvm.lower.schedule.tools import (
     extent,
     fuse,
     inline_all,
+    likely,
     product,
     split_loops,
     vectorize,
@@ -84,9 +85,9 @@ def _share(sch: s_tir.Schedule, outer: list[Loop], reductions: list[Loop], tile_
         return outer[-1]
     chosen: list[Loop] = []
     count = 1
-    for loop in outer[:-1] or outer:
+    for place, loop in enumerate(outer[:-1] or outer):
         chosen.append(loop)
-        count *= extent(sch, loop) or 1
+        count *= extent(sch, loop) or likely(place)
         if count % machine.cores == 0 or count >= _MANY * machine.cores:
             shared = fuse(sch, chosen)
             sch.parallel(shared)

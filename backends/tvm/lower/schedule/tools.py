@@ -70,6 +70,14 @@ def vectorize(sch: s_tir.Schedule, loop: Loop, lanes: int) -> Loop | None:
     return outer
 
 
+def likely(place: int) -> int:
+    """What an unknown extent counts for where tasks are shared out: the first one is the batch, often 1.
+
+    Fusing more loops than needed is no help: the index of each is then a division by what is not known either.
+    """
+    return 1 if place == 0 else 4
+
+
 def fuse(sch: s_tir.Schedule, loops: Sequence[Loop]) -> Loop:
     return loops[0] if len(loops) == 1 else sch.fuse(*loops)
 
