@@ -62,12 +62,21 @@ def check(options: Mapping[str, Any], core: openvino.Core) -> None:
     _threads(options)
     if options.get("weights", "float32") not in ("float32", "float16"):
         raise UsageError("bad-option", f"weights cannot be '{options['weights']}'", hint="float32 or float16")
-    for name, value in properties(options).items():
-        try:
-            core.set_property(DEVICE, {name: value})
-        except RuntimeError as error:
-            why = str(error).strip().splitlines()[-1]
-            raise UsageError("bad-option", f"{name} cannot be '{value}'", why=why, hint=KNOWN.get(name)) from error
+    for name in options:
+        if name not in OWN:
+            _try(name, str(options[name]), core)
+
+
+def _try(name: str, value: str, core: openvino.Core) -> None:
+    """Values are looked at only when a model is compiled; the smallest will do."""
+    from openvino import Model, Shape, Type, opset8
+
+    number = opset8.parameter(Shape([]), Type.f32)
+    try:
+        core.compile_model(Model([opset8.relu(number)], [number]), DEVICE, {name: value})
+    except RuntimeError as error:
+        why = str(error).strip().splitlines()[-1]
+        raise UsageError("bad-option", f"{name} cannot be '{value}'", why=why, hint=KNOWN.get(name)) from error
 
 
 def properties(options: Mapping[str, Any]) -> dict[str, str]:

@@ -1,0 +1,102 @@
+"""Faults of OpenVINO that we work around or refuse. When one of these stops failing, its workaround can go."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import openvino
+import pytest
+
+from compiler.contracts import Array
+
+F32 = {"INFERENCE_PRECISION_HINT": "f32", "EXECUTION_MODE_HINT": "ACCURACY"}
+
+
+def compiled(folder: Path, body: str) -> openvino.CompiledModel:
+    model = onnx.parser.parse_model(f'<ir_version: 10, opset_import: ["": 24]> g {body}')
+    onnx.save(model, folder / "model.onnx")
+    return openvino.Core().compile_model(openvino.convert_model(folder / "model.onnx"), "CPU", F32)
+
+
+def run(folder: Path, body: str, *inputs: Array) -> Array:
+    output: Array = compiled(folder, body)(list(inputs))[0]
+    return output
+
+
+def attention(query: Array, key: Array, value: Array) -> Array:
+    scores = query.astype(np.float64) @ key.astype(np.float64).transpose(0, 1, 3, 2) * 0.25
+    weights = np.exp(scores - scores.max(-1, keepdims=True))
+    result: Array = weights / weights.sum(-1, keepdims=True) @ value
+    return result
+
+
+def test_attention_that_first_ran_with_one_key_is_garbage(tmp_path: Path) -> None:
+    body = "(float[1,4,q,16] x, float[1,4,k,16] y, float[1,4,k,16] z) => (float[1,4,q,16] o) "
+    body += "{ o = Attention<scale = 0.25>(x, y, z) }"
+    errors = []
+    for first in (1, 2):
+        model = compiled(tmp_path, body)
+        for keys in (first, 16):
+            rng = np.random.default_rng(0)
+            data = [rng.standard_normal((1, 4, size, 16)).astype(np.float32) for size in (64, keys, keys)]
+            error = np.abs(model(data)[0] - attention(*data)).max()
+        errors.append(error)
+    assert errors[0] > 1
+    assert errors[1] < 1e-5
+
+
+def test_computed_repeats_of_the_last_axes_tile_wrongly(tmp_path: Path) -> None:
+    x, repeats = np.arange(120, dtype=np.float32).reshape(2, 3, 4, 5), np.array([1, 2, 2, 2])
+    have = run(tmp_path, "(float[2,3,4,5] x, int64[4] r) => (float[a,b,c,d] y) { y = Tile(x, r) }", x, repeats)
+    assert not np.array_equal(have, np.tile(x, repeats))
+
+
+@pytest.mark.parametrize(
+    ("operator", "want"),
+    [("Equal(x, z)", False), ("Less(x, z)", True), ("ReduceSum<keepdims = 1>(x, axis)", 2**24 + 1)],
+)
+def test_integers_beyond_2_to_24_are_computed_in_float32(tmp_path: Path, operator: str, want: int) -> None:
+    kind = "int64" if operator.startswith("Reduce") else "bool"
+    body = f"(int64[64,1] x, int64[64,1] z) => ({kind}[64,1] y) <int64[1] axis = {{1}}> {{ y = {operator} }}"
+    have = run(tmp_path, body, np.full((64, 1), 2**24 + 1), np.full((64, 1), 2**24))
+    assert not (have == want).all()
+
+
+def test_int64_is_held_in_int32(tmp_path: Path) -> None:
+    assert run(tmp_path, "(int64[1] x) => (int64[1] y) { y = Add(x, x) }", np.array([2**40])).tolist() == [0]
+
+
+def test_int8_saturates_where_it_should_wrap_around(tmp_path: Path) -> None:
+    have = run(tmp_path, "(int8[1] x) => (int8[1] y) { y = Add(x, x) }", np.array([100], np.int8))
+    assert have.tolist() == [127]
+
+
+def test_float64_is_computed_in_float32(tmp_path: Path) -> None:
+    have = run(tmp_path, "(double[1] x) => (double[1] y) { y = Mul(x, x) }", np.array([1 + 2.0**-40]))
+    assert have.tolist() == [1]
+
+
+def test_rounding_to_float16_in_between_is_lost(tmp_path: Path) -> None:
+    body = "(float[1] x) => (float[1] y) { h = Cast<to = 10>(x)  y = Cast<to = 1>(h) }"
+    assert run(tmp_path, body, np.array([1 + 2.0**-12], np.float32)).tolist() == [1 + 2.0**-12]
+
+
+def test_the_largest_of_infinitely_low_numbers_is_a_number(tmp_path: Path) -> None:
+    """Which is why the rows that a mask leaves empty are not found through their largest score."""
+    body = "(float[1,8] x) => (float[1] y) <int64[1] axis = {1}> { y = ReduceMax<keepdims = 0>(x, axis) }"
+    assert np.isfinite(run(tmp_path, body, np.full((1, 8), -np.inf, np.float32))[0])
+
+
+@pytest.mark.parametrize("operator", ["Relu(x)", "Clip(x, low, high)", "Max(x, low)"])
+def test_a_nan_becomes_a_number(tmp_path: Path, operator: str) -> None:
+    body = f"(float[4] x) => (float[4] y) <float low = {{0}}, float high = {{6}}> {{ y = {operator} }}"
+    assert not np.isnan(run(tmp_path, body, np.full(4, np.nan, np.float32))).any()
+
+
+def test_bfloat16_is_the_default_where_the_cpu_has_it(tmp_path: Path) -> None:
+    core = openvino.Core()
+    if "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        pytest.skip("this CPU computes no bfloat16")
+    assert core.get_property("CPU", "INFERENCE_PRECISION_HINT") == openvino.Type.bf16
