@@ -88,7 +88,8 @@ class _FlattenRows(Rewriter):
 
     def _elementwise(self, call: relax.Call) -> relax.Expr | None:
         whole = shape_of(call)
-        found = [self._rows(operand) for operand in call.args]
+        # What is broadcast has fewer rows than the result.
+        found = [self._rows(operand) if same_shape(shape_of(operand), whole) else None for operand in call.args]
         flat = next((rows for rows in found if rows is not None), None)
         if flat is None or not same_extent(shape_of(flat)[1], whole[-1]):
             return None
