@@ -42,7 +42,7 @@ class Graph:
     """The exported graph, before any pass."""
 
     def __init__(self, exported: ExportedProgram) -> None:
-        self.model = from_exported(exported, 24, retry=lambda: None)
+        self.model = from_exported(exported, 24, retry=lambda: None, translations={})
         nodes = ir.traversal.RecursiveGraphIterator(self.model.graph)
         self.operators = {node.op_type for node in nodes}
 

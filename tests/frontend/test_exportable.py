@@ -26,7 +26,7 @@ class Repeat(nn.Module):
 @pytest.mark.parametrize("dim", [None, 0, 1, -1])
 def test_as_many_repeats_as_a_dim_is_large(dim: int | None) -> None:
     exported = export(Repeat(dim), (torch.ones(3, 2),), dynamic_shapes=({0: Dim("n", max=9)},))
-    model = from_exported(exported, 24, retry=lambda: None)
+    model = from_exported(exported, 24, retry=lambda: None, translations={})
     session = onnxruntime.InferenceSession(ir.to_proto(model).SerializeToString())
     for n in (1, 3, 5):
         x = np.arange(2.0 * n, dtype=np.float32).reshape(n, 2)
@@ -61,7 +61,7 @@ def test_complex_numbers_take_a_new_axis(dim: int) -> None:
     x, angle = torch.randn(3, 3, 3, 2), torch.randn(3, 3)
     dims = {0: Dim("n", max=9)} if dim else {}
     exported = export(Rotate(), (x, angle), dynamic_shapes=(dims, dims))
-    model = from_exported(exported, 24, retry=lambda: None)
+    model = from_exported(exported, 24, retry=lambda: None, translations={})
     session = onnxruntime.InferenceSession(ir.to_proto(model).SerializeToString())
     have = session.run(None, {"x": x.numpy(), "angle": angle.numpy()})[0]
     np.testing.assert_allclose(have, Rotate()(x, angle).numpy(), rtol=1e-5, atol=1e-6)
