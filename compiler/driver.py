@@ -113,7 +113,9 @@ class Front:
         if last:
             self._captured = None
             return captured
-        return replace(captured, model=captured.model.clone())
+        model = captured.model.clone()
+        model.meta.update(captured.model.meta)  # what passes leave for later ones
+        return replace(captured, model=model)
 
     def reference(self, progress: Progress) -> Reference | None:
         """PyTorch's answers, computed once; None where nobody wanted them."""
