@@ -58,6 +58,7 @@ HEAVY_AT_TOP: dict[str, set[str]] = {
     "backends.tvm.lower": {"tvm"},
     "backends.openvino.build": {"onnx_ir"},
     "backends.openvino.integers": {"onnx_ir"},
+    "backends.openvino.refusals": {"onnx_ir"},
 }
 
 MODULES = sorted(path for room in ("compiler", "backends") for path in (ROOT / room).rglob("*.py"))

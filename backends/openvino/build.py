@@ -12,6 +12,7 @@ import onnx_ir as ir
 
 from backends.openvino import options as settings
 from backends.openvino.integers import bound
+from backends.openvino.refusals import refuse_wrong
 from compiler.contracts import Array, Signature
 from compiler.errors import CompileError
 
@@ -33,6 +34,7 @@ def build(
     settings.check(options, openvino.Core())
     source = ir.load(graph)
     InferShapes()(source)  # expanding operators left values without a type
+    refuse_wrong(source, target)
     integers = bound(source, signature.dims, target)
     facts: dict[str, Any] = {}
     if integers is not None:

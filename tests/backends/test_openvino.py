@@ -155,8 +155,15 @@ class TestOpenVino(BackendContract):
         assert caught.value.code == "unsupported-op"
         assert "Det" in str(caught.value.why)
 
+    def test_a_form_that_it_computes_wrongly_is_refused(self, folder: Path) -> None:
+        text = "(float[1,1,4,4] x) => (float[1,1,a,b] y) <int64[2] sizes = {8, 6}> "
+        text += '{ y = Resize<mode = "nearest", axes = [2, 3], keep_aspect_ratio_policy = "not_larger">(x, , , sizes) }'
+        with pytest.raises(CompileError) as caught, self.opened(folder, text):
+            raise AssertionError("not reached")
+        assert (caught.value.code, "aspect" in str(caught.value.why)) == ("unsupported-op", True)
+
     def test_attention_is_right_after_it_ran_with_one_key(self, folder: Path) -> None:
-        """Built with opset 23 in mind: see test_openvino_faults.py for what its own operator does."""
+        """What its own operator does then stands in test_openvino_faults.py."""
         model = folder / "attention.py"
         model.write_text(
             "import torch\n"

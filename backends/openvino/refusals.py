@@ -1,0 +1,42 @@
+"""Forms of an operator that OpenVINO's frontend takes and computes wrongly; the operator itself is right otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import onnx_ir as ir
+
+from compiler.errors import CompileError
+from compiler.ir.provenance import describe
+
+
+def _has_peepholes(node: ir.Node) -> bool:
+    return len(node.inputs) > 7 and node.inputs[7] is not None
+
+
+def _keeps_aspect(node: ir.Node) -> bool:
+    return node.attributes.get_string("keep_aspect_ratio_policy", "stretch") != "stretch"
+
+
+def _is_one_sided(node: ir.Node) -> bool:
+    return bool(node.attributes.get_int("onesided", 0))
+
+
+_WRONG: dict[str, tuple[Callable[[ir.Node], bool], str]] = {
+    "LSTM": (_has_peepholes, "OpenVINO leaves an LSTM's peepholes out"),
+    "Resize": (_keeps_aspect, "OpenVINO does not look at the policy for the aspect ratio"),
+    "DFT": (_is_one_sided, "OpenVINO gives the result of a one-sided DFT another shape"),
+}
+
+
+def refuse_wrong(model: ir.Model, target: str) -> None:
+    for node in ir.traversal.RecursiveGraphIterator(model.graph):
+        applies, why = _WRONG.get(node.op_type, (None, ""))
+        if applies is not None and node.domain == "" and applies(node):
+            raise CompileError(
+                "unsupported-op",
+                f"{target} cannot build this model",
+                where=describe(node),
+                why=why,
+                hint="another --target takes it",
+            )
