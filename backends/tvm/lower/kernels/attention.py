@@ -56,8 +56,9 @@ def attention(at: Lowering, call: relax.Call) -> relax.Expr:
     given = _turned(at, bias[0], blocking.queries) if bias else at.constant(np.zeros((1, 1, 1, 1), "float32"))
     out_shape = [*shape_of(q)[:3], width]
     shapes = _named([shape_of(x) for x in (q, k, v, given)])
-    per_query = bool(bias) and fixed(shapes[3][3]) != 1
-    function = _kernel(shapes, blocking, scale, bool(bias), per_query, causal is not None)
+    per_query = bool(bias) and known(shapes[3][3]) != 1
+    choice = (blocking, scale, bool(bias), per_query, causal is not None)
+    function = at.once(("attention", str(shapes), *choice), lambda: _kernel(shapes, *choice))
     place = at.emitter.add_func(function, "attention")
     return relax.call_tir(place, [q, k, v, given], relax.TensorType(out_shape, "float32"))
 

@@ -28,16 +28,19 @@ class Lowering:
     machine: Machine
     explain: Explain
     bb: relax.BlockBuilder | None = None  # of the function that is being rewritten
-    _packed: dict[Any, relax.Expr] = field(default_factory=dict)
+    _made: dict[Any, Any] = field(default_factory=dict)
 
     def constant(self, array: np.ndarray[Any, Any]) -> relax.Expr:
         return relax.const(array, str(array.dtype))
 
     def packed(self, key: tuple[Any, ...], make: Callable[[], np.ndarray[Any, Any]]) -> relax.Expr:
         """A weight in another order; made, and stored, once for all who want it in that order."""
-        if key not in self._packed:
-            self._packed[key] = self.constant(make())
-        return self._packed[key]
+        return self.once(key, lambda: self.constant(make()))
+
+    def once(self, key: tuple[Any, ...], make: Callable[[], Any]) -> Any:
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
 
     def call(
         self, compute: Callable[..., Any], *operands: relax.Expr, name: str, pattern: int | None = MAY_GROW
