@@ -107,15 +107,11 @@ def _named(shapes: list[list[Extent]]) -> list[list[Extent]]:
 
 
 def _blocking(queries: int | None, width: int, machine: Machine) -> Blocking:
-    lanes, vectors = machine.vector_lanes, width // machine.vector_lanes
-    wide = queries is None or queries > lanes
-    accumulators = machine.registers // 2
-    rows = next(count for count in (8, 4, 2, 1) if count == 1 or count * vectors <= accumulators)
-    return Blocking(
-        2 * lanes if wide else lanes,
-        rows,
-        max(accumulators // (2 if wide else 1), 1) if accumulators < 16 else _KEY_ROWS,
-    )
+    """Half of the registers hold sums: of the scores, and later of the result."""
+    lanes, sums = machine.vector_lanes, machine.registers // 2
+    vectors = 1 if queries is not None and queries <= lanes else 2
+    rows = next(count for count in (8, 4, 2, 1) if count == 1 or count * (width // lanes) <= sums)
+    return Blocking(vectors * lanes, rows, min(_KEY_ROWS, sums // vectors))
 
 
 def _shared_heads(at: Lowering, x: relax.Expr) -> relax.Expr:

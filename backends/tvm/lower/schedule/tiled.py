@@ -41,7 +41,7 @@ def tile_block(sch: s_tir.Schedule) -> Block | None:
 
 def schedule_tiled(sch: s_tir.Schedule, machine: Machine) -> None:
     blocks = blocks_of(sch)
-    tiles = next((block for block in blocks if TILE in sch.get(block).annotations), None)
+    tiles = tile_block(sch)
     if tiles is None:
         raise UnfitError("no block is marked as a tile")
     height, width = (int(size) for size in sch.get(tiles).annotations[TILE])
