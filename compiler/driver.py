@@ -27,7 +27,7 @@ from compiler.contracts import (
     Unavailable,
     Verdict,
 )
-from compiler.errors import CompileError, UnavailableError
+from compiler.errors import CompileError, PlumblineError, UnavailableError, UnsupportedError
 from compiler.frontend.program import Program, Request
 from compiler.frontend.reference import ReferencePlan
 from compiler.graph_files import GRAPH
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 HUB_OPSET = 24
 AS_USUAL = PassPlan()
+_SOON = 3.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,15 @@ class Front:
             self._reference = self._answers.result()
         return self._reference
 
+    def why_not(self, refused: UnsupportedError) -> PlumblineError:
+        """A target may refuse what the model itself cannot compute; then that is the reason, if it is soon known."""
+        if self._answers is not None and self._answers.ready(_SOON):
+            try:
+                self._answers.result()
+            except PlumblineError as error:
+                return error
+        return refused
+
 
 @contextmanager
 def opened(job: Job, progress: Progress) -> Iterator[Front]:
@@ -180,15 +190,18 @@ def finish(job: Job, front: Front, backend: Backend, folder: Path, progress: Pro
     """What one target does with the model; `last` when no other target comes after it."""
     state = ready(job, backend)
     progress.stage("lower", f"for {job.target}")
-    records, graph, words = lower(
-        front.take(last=last),
-        backend,
-        folder,
-        keep_provenance=job.keep_provenance,
-        asked=job.passes,
-        watches=front.watches,
-        repro=job.repro,
-    )
+    try:
+        records, graph, words = lower(
+            front.take(last=last),
+            backend,
+            folder,
+            keep_provenance=job.keep_provenance,
+            asked=job.passes,
+            watches=front.watches,
+            repro=job.repro,
+        )
+    except UnsupportedError as error:
+        raise front.why_not(error) from error
     facts = Facts(front.signature, front.source, front.plan, (*front.passes, *records))
     proof = None if state.runs else _prove_graph(front, graph, state, progress)
     progress.stage("build", state.version)

@@ -30,6 +30,7 @@ class Aside(Generic[T]):
     def __init__(self, work: Callable[[], T], *, fork: bool) -> None:
         self._work: Callable[[], T] | None = work
         self._process: multiprocessing.process.BaseProcess | None = None
+        self._outcome: T | BaseException | None = None
         if fork and sys.platform == "linux" and (os.cpu_count() or 1) > 1:
             context = multiprocessing.get_context("fork")
             self._receiver, sender = context.Pipe(duplex=False)
@@ -46,24 +47,34 @@ class Aside(Generic[T]):
             sender.close()
             self._work = None  # whatever it holds on to, the child has its own
 
+    def ready(self, wait: float) -> bool:
+        """Whether the result is there, or will be within `wait` seconds."""
+        return self._process is not None and (self._outcome is not None or self._receiver.poll(wait))
+
     def result(self) -> T:
+        """The value, or what went wrong instead; the same however often it is asked for."""
         if self._process is None:
             assert self._work is not None
             return self._work()
+        if self._outcome is None:
+            self._outcome = self._received(self._process)
+        if isinstance(self._outcome, BaseException):
+            raise self._outcome
+        return self._outcome
+
+    def _received(self, process: multiprocessing.process.BaseProcess) -> T | BaseException:
         try:
-            value: T | BaseException = self._receiver.recv()
+            outcome: T | BaseException = self._receiver.recv()
         except EOFError:
-            self._process.join()
-            raise CompileError(
+            process.join()
+            return CompileError(
                 "reference-crashed",
                 "PyTorch itself crashed while computing the reference outputs",
-                why=f"its process ended with exit code {self._process.exitcode}",
+                why=f"its process ended with exit code {process.exitcode}",
                 hint="--no-verify compiles without a reference; --effort normal computes it in this process",
-            ) from None
-        self._process.join()
-        if isinstance(value, BaseException):
-            raise value
-        return value
+            )
+        process.join()
+        return outcome
 
     def __enter__(self) -> Self:
         return self
