@@ -32,6 +32,9 @@ class TvmSession(Closing):
         self._machine["vm_initialization"](_CPU, 0, _POOLED)
         self._main = self._machine["main"]
         self._weights = [self._ffi.from_dlpack(array) for array in self._held]
+        # Weights lie side by side in one map; asking each of them at every call would take longer than a small model.
+        spans = [_span(array) for array in self._held] or [(0, 0)]
+        self._held_span = min(start for start, _ in spans), max(end for _, end in spans)
         self._signature = artifact.signature
         self._indices = artifact.facts["indices"]
         self._steps = [dim for name, dim in artifact.signature.dims.items() if name in artifact.facts["steps"]]
@@ -63,11 +66,11 @@ class TvmSession(Closing):
                 runtime.configure(self._threads, bind=self._bind)
                 self._configured.done = True
             results = self._main(*arguments, *([self._weights] if self._weights else []))
-            taken = [*arrays, *self._held]
+            taken = [self._held_span, *map(_span, arrays)]
             outputs = {}
             for spec, result in zip(self._signature.outputs, results, strict=True):
                 outputs[spec.name] = _owned(np.from_dlpack(result), taken)
-                taken.append(outputs[spec.name])
+                taken.append(_span(outputs[spec.name]))
         return outputs
 
     def _size(self, dim: str, inputs: Arrays) -> int:
@@ -108,10 +111,14 @@ def _aligned(array: Array) -> Array:
     return copy
 
 
-def _owned(array: Array, taken: list[Array]) -> Array:
+def _span(array: Array) -> tuple[int, int]:
+    """Where it lies in memory; nowhere, if it is empty."""
+    start = array.ctypes.data if array.nbytes else 0
+    return start, start + array.nbytes
+
+
+def _owned(array: Array, taken: list[tuple[int, int]]) -> Array:
     """A result that is nobody else's memory."""
-    start, end = array.ctypes.data, array.ctypes.data + array.nbytes
-    shared = any(
-        start < other.ctypes.data + other.nbytes and other.ctypes.data < end for other in taken if other.nbytes
-    )
+    start, end = _span(array)
+    shared = any(start < other_end and other_start < end for other_start, other_end in taken)
     return array.copy() if shared or not array.flags.writeable else array
