@@ -5,6 +5,8 @@ Between the two halves constants may be lifted out of the module; `tvm.compile(.
 
 from __future__ import annotations
 
+from functools import cache
+
 import tvm
 from tvm import relax, tirx
 
@@ -18,6 +20,8 @@ from backends.tvm.lower.kernels.call import Lowering
 from backends.tvm.lower.kernels.table import legalization
 from backends.tvm.lower.schedule.select import schedule_all
 from backends.tvm.target import Machine, of
+
+_ABOVE_STOCK = 20  # the priority of an attribute; TVM's own have 10
 
 
 def lower(mod: tvm.IRModule, machine: Machine, explain: Explain | None = None) -> tvm.IRModule:
@@ -59,7 +63,16 @@ def _without_aliases(mod: tvm.IRModule) -> tvm.IRModule:
     return mod
 
 
+@cache
+def _keep_attention_whole() -> None:
+    """Looking for constants, TVM lowers every call, attention too, and takes two expressions of one length for two
+    lengths. What is left alone here gets a kernel of ours later."""
+    for name in ("relax.nn.attention", "relax.nn.attention_bias"):
+        tvm.ir.register_op_attr(name, "FLegalize", lambda _, call: call, _ABOVE_STOCK)
+
+
 def _prepare(mod: tvm.IRModule, machine: Machine) -> tvm.IRModule:
+    _keep_attention_whole()
     passes = relax.transform
     mod = tvm.transform.Sequential([passes.DecomposeOpsForInference(), passes.FoldConstant()])(mod)
     mod = to_known_forms(mod, machine)
