@@ -73,7 +73,7 @@ SUITE ?= node
 operators: $(READY) ## what a target takes, written to the tables: SUITE=node (ONNX's tests) or torch (op_db), TARGET=openvino
 	$(if $(filter torch,$(SUITE)),$(BIN)/python -W ignore tests/operators/capture_samples.py)
 	$(BIN)/python -W ignore tests/operators/measure.py $(SUITE) $(TARGET)
-	$(BIN)/python -W ignore tests/operators/pages.py
+	$(BIN)/python -W ignore tests/operators/operator_pages.py
 
 fuzz: $(READY) ## random graphs through the passes, against the evaluator: N=20000 SEED=0
 	$(BIN)/python tests/fuzz/fuzz_passes.py -n $(if $(filter command line,$(origin N)),$(N),300) --seed $(SEED)

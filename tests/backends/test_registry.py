@@ -62,7 +62,7 @@ def test_a_mistyped_target_gets_a_suggestion(typed: str, hint: str) -> None:
 def test_an_unheard_of_target_gets_the_list() -> None:
     with pytest.raises(UsageError, match="no target 'zzz'") as caught:
         backends.get("zzz")
-    assert "onnxruntime, onnx" in str(caught.value.hint)
+    assert "onnxruntime, openvino, tensorrt, tvm, onnx" in str(caught.value.hint)
 
 
 def test_a_backend_under_another_name_than_its_own_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import warnings
 from pathlib import Path
 
 import emitted
-import pages
+import operator_pages as pages
 import pytest
 
 HERE = Path(__file__).parent
@@ -59,4 +59,4 @@ def test_what_torch_emits_is_what_the_table_says() -> None:
 
 @pytest.mark.parametrize("page", pages.PAGES)
 def test_the_pages_are_in_step_with_the_legality_and_the_results(page: str) -> None:
-    assert (pages.DOCS / page).read_text() == pages.PAGES[page](), "run tests/operators/pages.py"
+    assert (pages.DOCS / page).read_text() == pages.PAGES[page](), "run tests/operators/operator_pages.py"

@@ -1,4 +1,4 @@
-"""Writes docs/backends/operators.md and operator-issues.md: `python tests/operators/pages.py`.
+"""Writes docs/backends/operators.md and operator-issues.md: `python tests/operators/operator_pages.py`.
 
 From what is known without running anything (the legality tables, ONNX's definitions, emitted.json) and from what
 measure.py found (known/*.json).
@@ -21,7 +21,7 @@ KNOWN = Path(__file__).with_name("known")
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "backends"
 TARGETS = [name for name in registry.TARGETS if name != "onnx"]
 SUITES = {"node": "ONNX's tests of operators", "torch": "torch's samples of operators (op_db, float32)"}
-GENERATED = "<!-- Written by tests/operators/pages.py: change that, or measure again, and run it. -->\n"
+GENERATED = "<!-- Written by tests/operators/operator_pages.py: change that, or measure again, and run it. -->\n"
 
 ABOUT_OPERATORS = """\
 Every operator of the ONNX standard that torch's exporters write, or plumbline itself, and what each target makes of it:
