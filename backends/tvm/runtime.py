@@ -51,7 +51,16 @@ def _no_torch() -> Iterator[None]:
         del sys.modules["torch"]
 
 
-def configure(threads: int, *, bind: bool) -> None:
-    """For the calling thread: TVM keeps a pool of its own for each thread that runs kernels."""
+def configure(threads: int, *, bind: bool) -> int:
+    """For the calling thread, as TVM keeps a pool for each thread that runs kernels; how many it really has then."""
+    configure, count = _pool(max(threads, os.cpu_count() or 1), bind)
+    configure(1, threads)
+    return int(count())
+
+
+@cache
+def _pool(most: int, bind: bool) -> tuple[Any, Any]:
     os.environ.setdefault("TVM_BIND_THREADS", "1" if bind else "0")
-    ffi().get_global_func("runtime.config_threadpool")(1, threads)
+    # A pool has at most this many workers, whatever it is told later; on x86 TVM takes half of the cores for one.
+    os.environ.setdefault("TVM_NUM_THREADS", str(most))
+    return tuple(ffi().get_global_func(f"runtime.{name}") for name in ("config_threadpool", "NumThreads"))

@@ -25,8 +25,9 @@ class TvmSession(Closing):
     def __init__(self, artifact: Artifact, folder: Path, options: Mapping[str, Any]) -> None:
         settings.check(options)
         self._ffi = runtime.ffi()
-        self._threads = settings.threads(options) or os.cpu_count() or 1
+        wanted = settings.threads(options) or os.cpu_count() or 1
         self._bind = settings.binds(options)
+        self._threads = runtime.configure(wanted, bind=self._bind)
         library, self._held = self._loaded(artifact, folder, options)
         self._machine = library["vm_load_executable"]()
         self._machine["vm_initialization"](_CPU, 0, _POOLED)
@@ -40,7 +41,6 @@ class TvmSession(Closing):
         self._steps = [dim for name, dim in artifact.signature.dims.items() if name in artifact.facts["steps"]]
         self._precision = artifact.precision
         self._lock = threading.Lock()
-        self._configured = threading.local()
 
     def _loaded(self, artifact: Artifact, folder: Path, options: Mapping[str, Any]) -> tuple[Any, list[Array]]:
         if artifact.files[0] == LIBRARY:
@@ -62,9 +62,7 @@ class TvmSession(Closing):
         if self._steps:
             arguments.append(self._ffi.Shape([self._size(dim.name, inputs) // dim.step for dim in self._steps]))
         with self._lock:
-            if not getattr(self._configured, "done", False):
-                runtime.configure(self._threads, bind=self._bind)
-                self._configured.done = True
+            runtime.configure(self._threads, bind=self._bind)  # others may have used this thread's pool
             results = self._main(*arguments, *([self._weights] if self._weights else []))
             taken = [self._held_span, *map(_span, arrays)]
             outputs = {}

@@ -6,6 +6,7 @@ with the reason, under the test's name; one that passes all the same fails the r
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -334,9 +335,12 @@ class BackendContract:
             assert "precision" in session.effective
 
     def test_threads_are_honoured(self, compiled: Path) -> None:
-        with backends.load(compiled, threads=1) as session:
-            assert session.effective["threads"] == 1
-            assert session({"x": np.ones((2, 16), np.float32)})["output"].shape == (2, 4)
+        x = np.ones((2, 16), np.float32)
+        cores = len(os.sched_getaffinity(0))
+        with backends.load(compiled, threads=1) as one, backends.load(compiled, threads=cores) as all_of_them:
+            assert one.effective["threads"] == 1
+            assert all_of_them.effective["threads"] == cores
+            assert np.allclose(one({"x": x})["output"], all_of_them({"x": x})["output"])
 
     def test_a_bundle_runs_elsewhere_in_a_process_without_torch(self, compiled: Path, folder: Path) -> None:
         moved = shutil.copytree(compiled, folder / "moved" / "artifact")

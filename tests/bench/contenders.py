@@ -39,6 +39,6 @@ def plain_openvino(model: str, inputs: str, threads: int) -> Run:
 
     def run() -> object:
         request.infer(data)
-        return [np.array(output.data) for output in request.outputs]
+        return [np.array(output.data) for output in request.output_tensors]
 
     return run
