@@ -108,7 +108,7 @@ def _recurrent(op: Op) -> Result:
 
 def _own(extent: Any, name: str) -> Extent:
     """A kernel is bound to whatever shapes it is called with: a name of its own for a size that is not fixed."""
-    return int(extent) if isinstance(extent, tirx.IntImm) else tirx.Var(name, "int64")
+    return extent if isinstance(extent, tirx.IntImm) else tirx.Var(name, "int64")
 
 
 def _cell(op: Op) -> Cell:
