@@ -12,12 +12,17 @@ import onnx_ir as ir
 from onnxscript.optimizer import fold_constants
 
 from compiler.passes.declined import Declining
+from compiler.passes.rewriting import is_constant
 from compiler.quiet import quiet
 
 NODE_GROWTH = 256 * 1024  # bytes that one folded node may add
 TOTAL_GROWTH = 4 * 2**20  # bytes that all folded nodes together may add
 SMALL = 1024  # bytes; below this a constant is no weight, and a second copy is no loss
 LARGE_INPUT = 16 * 1024  # elements; work on weights above this is left to passes that know what they do
+
+# What only puts weights together or lays them out anew, as exporters do with those of an LSTM: up to this many bytes.
+_JOINING = {"Concat", "Reshape", "Squeeze", "Unsqueeze"}
+JOINED = 64 * 2**20
 
 _GROWN = "plumbline.grown_by_folding"  # on the model, so that the total holds however often this pass runs
 
@@ -68,7 +73,8 @@ class FoldConstants(Declining, ir.passes.InPlacePass):
             self.decline(node, f"folding it would add {growth:.0f} bytes")
             return False
         self._left -= max(growth, 0)
-        return None
+        joins = node.op_type in _JOINING and growth <= 0 and freed <= JOINED
+        return True if joins and all(value is None or is_constant(value) for value in node.inputs) else None
 
     def _measure(self) -> None:
         """What turned out larger than could be told is taken off the total."""

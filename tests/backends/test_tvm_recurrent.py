@@ -81,9 +81,14 @@ def check(
     dtype: str = "float32",
     *,
     fixed_weights: bool = True,
+    fixed_sizes: bool = False,
     **attributes: Any,
 ) -> None:
     model = graph(op, hidden, set(inputs.split()), attributes, dtype, fixed_weights=fixed_weights)
+    if fixed_sizes:
+        for value in (*model.graph.inputs, *model.graph.outputs):
+            assert value.shape is not None
+            value.shape = ir.Shape({"steps": STEPS, "batch": BATCH}.get(str(dim), dim) for dim in value.shape)
     signature = signature_of(model, {"batch": Dim("batch", 1, 8), "steps": Dim("steps", 1, 16)})
     precise = Evaluator(model.clone(), precise=True)
     save(model, folder / GRAPH)
@@ -92,7 +97,7 @@ def check(
     artifact = backend.build(folder / GRAPH, signature, {}, out)
     rng = np.random.default_rng(1)
     with backend.open(artifact, out, {}) as session:
-        for steps, batch in ((STEPS, BATCH), (1, 1)):
+        for steps, batch in ((STEPS, BATCH), (1, 1))[: 1 if fixed_sizes else 2]:
             data = {
                 spec.name: (1 / np.sqrt(hidden) if spec.name in "wrbp" else 1)
                 * rng.standard_normal(spec.shape({"steps": steps, "batch": batch})).astype(dtype)
@@ -113,6 +118,11 @@ def check(
 @pytest.mark.parametrize("op", GATES)
 def test_every_direction_with_lengths_and_a_first_state(tmp_path: Path, op: str, direction: str) -> None:
     check(tmp_path, op, inputs="b lengths h c", direction=direction)
+
+
+@pytest.mark.parametrize("op", GATES)
+def test_sizes_that_are_fixed(tmp_path: Path, op: str) -> None:
+    check(tmp_path, op, inputs="b lengths h c", direction="bidirectional", fixed_sizes=True)
 
 
 @pytest.mark.parametrize("hidden", [1, 5, 17, 48])

@@ -143,6 +143,40 @@ def test_a_shared_weight_is_not_copied_into_every_use() -> None:
     assert weight_bytes(model) <= 1.05 * weight.nbytes
 
 
+def joined(*, shared: bool) -> ir.Model:
+    """Two large weights, put together as exporters do with those of an LSTM's directions."""
+    second = "  u = Add(y, b)" if shared else ""
+    result = ", float[200,100] u" if shared else ""
+    model = parse(
+        "(float[1,200,100] x, float[200,100] a, float[200,100] b) => (float[2,200,100] y" + result + ") "
+        "<float[1,200,100] p, float[1,200,100] q, float[2,200,100] both, int64[1] first = {0}> "
+        "{ p = Unsqueeze(a, first)  q = Unsqueeze(b, first)  both = Concat<axis = 0>(p, q)  y = Add(x, both)"
+        + second.replace("y, b", "b, b")
+        + " }"
+    )
+    for number, value in enumerate([model.graph.inputs.pop(), model.graph.inputs.pop()]):
+        value.const_value = ir.tensor(np.full((200, 100), number, np.float32), name=value.name)
+        model.graph.register_initializer(value)
+    return model
+
+
+def test_large_weights_are_put_together() -> None:
+    model = joined(shared=False)
+    before, size = model.clone(), weight_bytes(model)
+    assert fold(model)
+    assert operators(model) == ["Add"]
+    assert weight_bytes(model) <= size
+    same_numbers(before, model)
+
+
+def test_large_weights_that_others_need_as_well_are_not_put_together() -> None:
+    model = joined(shared=True)
+    size = weight_bytes(model)
+    fold(model)
+    assert "Concat" in operators(model)
+    assert weight_bytes(model) <= size
+
+
 @pytest.mark.parametrize(
     "node",
     [
