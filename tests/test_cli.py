@@ -241,6 +241,18 @@ def test_a_model_is_inspected(mlp_file: Path, tmp_path: Path, capsys: pytest.Cap
     assert "  x" in printed
 
 
+def test_a_folder_of_hugging_face_shows_the_inputs_that_would_be_taken(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from transformers import BertConfig, BertModel
+
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    BertModel(BertConfig(vocab_size=50, **sizes)).save_pretrained(tmp_path)
+    assert run(["inspect", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    assert "inputs, unless --input says otherwise:\n  input_ids:int64[batch=1..8,seq=8..128]\n" in printed
+
+
 def test_the_targets_of_this_machine(cli: Cli) -> None:
     found = document(cli("targets", "--json").stdout)["targets"]
     assert list(found)[:5] == ["onnxruntime", "openvino", "tensorrt", "tvm", "onnx"]

@@ -90,9 +90,10 @@ def _show(facts: Mapping[str, Any]) -> None:
         click.echo(document.markdown(facts["path"], facts["manifest"]))
         click.echo(f"Integrity: {facts['integrity']}")
         return
+    headings = {"suggested": "inputs, unless --input says otherwise"}
     for label, value in facts.items():
-        if label in ("inputs", "takes", "operators"):
-            click.echo(f"{label}:")
+        if label in ("inputs", "suggested", "takes", "operators"):
+            click.echo(f"{headings.get(label, label)}:")
             for line in value:
                 click.echo(f"  {line}")
         elif label == "bytes":

@@ -48,6 +48,8 @@ def _interface(program: Program) -> dict[str, Any]:
     facts: dict[str, Any] = {"takes": [str(parameter) for parameter in program.parameters()]}
     if declared:
         facts["inputs"] = declared
+    elif suggested := [str(spec) for spec in program.suggested()]:
+        facts["suggested"] = suggested
     if (operators := _operators(program)) is not None:
         facts["operators"] = operators
     return facts
