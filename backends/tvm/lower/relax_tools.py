@@ -48,7 +48,8 @@ def is_constant(expr: relax.Expr) -> bool:
 
 
 def constant(expr: relax.Expr) -> np.ndarray[Any, Any] | None:
-    return expr.value.numpy() if is_constant(expr) else None
+    """What a constant holds, as a view: `.numpy()` would copy it at every look."""
+    return np.from_dlpack(expr.value) if is_constant(expr) else None
 
 
 def same_extent(a: Extent, b: Extent) -> bool:

@@ -46,10 +46,8 @@ def _tied(function: relax.Function) -> list[tuple[Any, Any]]:
             tables.extend(operand.fields if isinstance(operand, relax.Tuple) else [operand])
 
     relax.analysis.post_order_visit(function, visit)
-    found: list[tuple[Any, Any]] = []
-    for side in filter(_large, sides):
-        found.extend((side, table) for table in filter(_large, tables) if _turned_over(side, table))
-    return found
+    large = list(filter(_large, tables))
+    return [(side, table) for side in filter(_large, sides) for table in large if _turned_over(side, table)]
 
 
 def _large(expr: Any) -> bool:
@@ -58,7 +56,8 @@ def _large(expr: Any) -> bool:
 
 
 def _turned_over(side: Any, table: Any) -> bool:
-    a, b = side.value.numpy(), table.value.numpy()
+    a, b = constant(side), constant(table)
+    assert a is not None and b is not None
     return a.shape == b.shape[::-1] and bool(np.array_equal(a[:, 0], b[0])) and bool(np.array_equal(a.T, b))
 
 
@@ -93,7 +92,8 @@ class _ShareTied(Rewriter):
         for known, packed in self.packed:
             if known.same_as(side):
                 return packed
-        weight = side.value.numpy()
+        weight = constant(side)
+        assert weight is not None
         made = self.at.constant(pack(weight, tile_for(None, weight.shape[1], self.at.machine).columns))
         self.packed.append((side, made))
         return made
