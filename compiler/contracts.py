@@ -281,6 +281,7 @@ class OutputVerdict:
     why: str
     case: str = ""
     worst: Element | None = None
+    rms: float = 0.0  # of all elements together, in units of the model's own rounding
 
 
 @dataclass(frozen=True)

@@ -74,6 +74,7 @@ class Facts:
     source: Source
     plan: ReferencePlan
     passes: tuple[PassRecord, ...]
+    operators: Mapping[str, int]  # of the optimized graph, before a target has touched it
 
 
 @dataclass(frozen=True)
@@ -97,12 +98,14 @@ class Front:
         passes: list[PassRecord],
         answers: Aside[Reference] | None,
         watches: Sequence[Watch],
+        operators: Mapping[str, int],
     ) -> None:
         self.signature = captured.signature
         self.source = captured.source
         self.plan = plan
         self.passes = passes
         self.watches = watches
+        self.operators = operators
         self._captured: Captured | None = captured
         self._answers = answers
         self._reference: Reference | None = None
@@ -146,6 +149,7 @@ def _front(job: Job, progress: Progress, stack: ExitStack) -> Front:
     from compiler.frontend.aside import Aside
     from compiler.frontend.open import open_program
     from compiler.frontend.prepare import trace
+    from compiler.passes.coverage import operators
     from compiler.passes.simplify import DRAWS
     from compiler.passes.watches import two_sizes
 
@@ -163,7 +167,7 @@ def _front(job: Job, progress: Progress, stack: ExitStack) -> Front:
     captured.model.meta[DRAWS] = lambda: [plan.inputs(sizes, 0) for sizes in two_sizes(plan.dims)]
     watches = _watches(job, plan)
     records = optimize(captured, job.passes, watches=watches, repro=job.repro)
-    return Front(captured, plan, records, answers, watches)
+    return Front(captured, plan, records, answers, watches, operators(captured.model))
 
 
 def _watches(job: Job, plan: ReferencePlan) -> tuple[Watch, ...]:
@@ -202,7 +206,7 @@ def finish(job: Job, front: Front, backend: Backend, folder: Path, progress: Pro
         )
     except UnsupportedError as error:
         raise front.why_not(error) from error
-    facts = Facts(front.signature, front.source, front.plan, (*front.passes, *records))
+    facts = Facts(front.signature, front.source, front.plan, (*front.passes, *records), front.operators)
     proof = None if state.runs else _prove_graph(front, graph, state, progress)
     progress.stage("build", state.version)
     with _placed(words):

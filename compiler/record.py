@@ -28,6 +28,7 @@ def manifest(job: Job, outcome: Outcome, host: Mapping[str, Any]) -> dict[str, A
         "host": dict(host),
         "options": {"seed": job.seed, "effort": job.effort, "verify": job.verify, "target": dict(job.options)},
         "passes": [asdict(record) for record in facts.passes],
+        "operators": dict(facts.operators),
         "artifact": {**asdict(artifact), "signature": signature_to_json(artifact.signature)},
         "effective": dict(outcome.effective),
         "reference": _reference(job, outcome),

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -150,11 +150,12 @@ def _judge_floats(name: str, cases: Sequence[Case], got: Sequence[Arrays], unit:
     if worst is None:
         return OutputVerdict(name, passed=True, used=0.0, error=0.0, budget=0.0, why="no finite elements to compare")
     rms = (squares / max(count, 1)) ** 0.5
+    in_units = rms / unit.rms if unit.rms else math.inf if rms else 0.0
     budget = POOLED * unit.unlucky * unit.rms
     if rms > budget and worst.passed:
-        why = f"all elements together are off by {rms:.3g} rms, {rms / unit.rms:.1f} times the model's own rounding"
-        return OutputVerdict(name, False, rms / budget, worst.error, worst.budget, why, worst.case, worst.worst)
-    return worst
+        why = f"all elements together are off by {rms:.3g} rms, {in_units:.1f} times the model's own rounding"
+        return replace(worst, passed=False, used=rms / budget if budget else math.inf, why=why, rms=in_units)
+    return replace(worst, rms=in_units)
 
 
 def _unlucky(count: int) -> float:

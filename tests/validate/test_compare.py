@@ -86,6 +86,16 @@ def test_pytorchs_own_answer_passes(dtype: str) -> None:
     assert verdict.cases == CASES
 
 
+def test_the_error_of_all_elements_is_counted_in_the_models_own_rounding() -> None:
+    """An answer that is PyTorch's own is one unit off, and one that is three times as far off is three."""
+    cases = only_y(reference(np.float32))
+    (own,) = compare(cases, [one.outputs for one in cases]).outputs
+    farther = [{"y": (one.oracle["y"] + 3 * (one.outputs["y"] - one.oracle["y"])).astype(np.float32)} for one in cases]
+    (off,) = compare(cases, farther).outputs
+    assert own.rms == pytest.approx(1, rel=1e-6)
+    assert off.rms == pytest.approx(3, rel=0.1)
+
+
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("length", [3, 64, 1024])
 @pytest.mark.parametrize("seed", range(5))
