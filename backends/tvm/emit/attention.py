@@ -17,7 +17,8 @@ from backends.tvm.emit.elementwise import number
 from backends.tvm.emit.extents import Extent, equal, expression
 from backends.tvm.emit.op import Emit, Op, Result
 from backends.tvm.emit.reductions import extreme, narrowed, widened
-from backends.tvm.emit.shaping import concatenated, slice_axis
+from backends.tvm.emit.shaping import concatenated
+from backends.tvm.emit.slicing import slice_axis
 
 _TO_BSNH = [0, 2, 1, 3]  # and back
 

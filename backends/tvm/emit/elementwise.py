@@ -97,7 +97,7 @@ def minimum(a: Any, b: Any) -> Any:
 # -- one input --------------------------------------------------------------------------------------------------
 
 
-def _relax_unary(make: Callable[[relax.Expr], relax.Expr]) -> Emit:
+def relax_unary(make: Callable[[relax.Expr], relax.Expr]) -> Emit:
     """float16 goes through float32: TVM's lowering of transcendental functions has only that."""
 
     def emit(op: Op) -> Result:
@@ -107,12 +107,6 @@ def _relax_unary(make: Callable[[relax.Expr], relax.Expr]) -> Emit:
         return make(op.x())
 
     return emit
-
-
-def _relu(op: Op) -> Result:
-    if not is_float(op.dtype()):
-        return broadcast(op, lambda x: tirx.max(x, number(0, x)), op.x())
-    return relax.op.nn.relu(op.x())
 
 
 def _sign(op: Op, x: Any) -> Any:
@@ -132,68 +126,6 @@ def _absolute(op: Op, x: Any) -> Any:
     if dtype.startswith("uint"):
         return x
     return tirx.abs(x) if is_float(dtype) else tirx.Select(x < number(0, x), -x, x)
-
-
-def _elu(op: Op, x: Any) -> Any:
-    return tirx.Select(x < number(0, x), number(op.attr("alpha", 1.0), x) * (tirx.exp(x) - number(1, x)), x)
-
-
-def _selu(op: Op, x: Any) -> Any:
-    alpha, gamma = number(op.attr("alpha"), x), number(op.attr("gamma"), x)
-    return gamma * tirx.Select(x <= number(0, x), alpha * tirx.exp(x) - alpha, x)
-
-
-def _celu(op: Op, x: Any) -> Any:
-    alpha, zero = number(op.attr("alpha", 1.0), x), number(0, x)
-    return tirx.Select(x > zero, x, alpha * (tirx.exp(x / alpha) - number(1, x)))
-
-
-def _leaky(op: Op, x: Any) -> Any:
-    return tirx.Select(x < number(0, x), number(op.attr("alpha", 0.01), x) * x, x)
-
-
-def _thresholded(op: Op, x: Any) -> Any:
-    return tirx.Select(x <= number(op.attr("alpha", 1.0), x), number(0, x), x)
-
-
-def _softplus_of(x: Any) -> Any:
-    """log(1 + exp(x)) without overflow; and without the loss of small values that log(1 + tiny) has."""
-    zero = number(0, x)
-    small = tirx.exp(-tirx.abs(x))
-    # log1p(e) = e - e²/2 + e³/3 for tiny e, where 1 + e would swallow it.
-    series = small * (number(1, x) - small * (number(0.5, x) - small * number(1 / 3, x)))
-    log1p = tirx.Select(
-        small < number(1e-2 if str(x.ty.dtype) == "float32" else 1e-5, x), series, tirx.log(number(1, x) + small)
-    )
-    return tirx.Select(x > zero, x, tirx.Select(x <= zero, zero, x)) + log1p
-
-
-def _hard_sigmoid(op: Op, x: Any) -> Any:
-    line = number(op.attr("alpha", 0.2), x) * x + number(op.attr("beta", 0.5), x)
-    return minimum(maximum(line, number(0, x)), number(1, x))
-
-
-def _hard_swish(op: Op, x: Any) -> Any:
-    return x * minimum(maximum(x * number(1 / 6, x) + number(0.5, x), number(0, x)), number(1, x))
-
-
-def _swish(op: Op) -> Result:
-    alpha = op.attr("alpha", 1.0)
-    x = op.x()
-    if alpha == 1.0:
-        return _relax_unary(relax.op.nn.silu)(op)
-    scaled = op.emit(relax.op.multiply(x, op.const(alpha, op.dtype())))
-    return relax.op.multiply(x, op.emit(relax.op.sigmoid(scaled)))
-
-
-def _gelu(op: Op) -> Result:
-    make = relax.op.nn.gelu_tanh if op.attr("approximate", "none") == "tanh" else relax.op.nn.gelu
-    return _relax_unary(make)(op)
-
-
-def _shrink(op: Op, x: Any) -> Any:
-    bias, edge = number(op.attr("bias", 0.0), x), number(op.attr("lambd", 0.5), x)
-    return tirx.Select(x < -edge, x + bias, tirx.Select(x > edge, x - bias, number(0, x)))
 
 
 def _clip(op: Op) -> Result:
@@ -318,10 +250,6 @@ def _chained(combine: Formula) -> Emit:
     return emit
 
 
-def _prelu(op: Op, x: Any, slope: Any) -> Any:
-    return tirx.Select(x < number(0, x), slope * x, x)
-
-
 def _shift(op: Op, a: Any, b: Any) -> Any:
     bits = number(int(str(a.ty.dtype).lstrip("uint")), b)
     shifted = tirx.shift_left(a, b) if op.attr("direction") == "LEFT" else tirx.shift_right(a, b)
@@ -351,7 +279,7 @@ def _round(op: Op, x: Any) -> Any:
     return tirx.nearbyint(x)  # ties go to the even number
 
 
-def _float_unary(formula: Callable[[Any], Any]) -> Emit:
+def float_unary(formula: Callable[[Any], Any]) -> Emit:
     return elementwise(lambda op, x: formula(x))
 
 
@@ -361,14 +289,14 @@ def _tan(x: Any) -> Any:
 
 EMIT: dict[str, Emit] = {
     "Abs": elementwise(_absolute, wide=False),
-    "Acos": _float_unary(tirx.acos),
-    "Acosh": _float_unary(tirx.acosh),
+    "Acos": float_unary(tirx.acos),
+    "Acosh": float_unary(tirx.acosh),
     "Add": _relax_binary(relax.op.add),
     "And": _logical(relax.op.logical_and),
-    "Asin": _float_unary(tirx.asin),
-    "Asinh": _float_unary(tirx.asinh),
-    "Atan": _float_unary(tirx.atan),
-    "Atanh": _float_unary(tirx.atanh),
+    "Asin": float_unary(tirx.asin),
+    "Asinh": float_unary(tirx.asinh),
+    "Atan": float_unary(tirx.atan),
+    "Atanh": float_unary(tirx.atanh),
     "BitShift": elementwise(_shift),
     "BitwiseAnd": _logical(relax.op.bitwise_and),
     "BitwiseNot": lambda op: relax.op.bitwise_not(op.x()),
@@ -376,30 +304,24 @@ EMIT: dict[str, Emit] = {
     "BitwiseXor": _logical(relax.op.bitwise_xor),
     "Cast": _cast,
     "CastLike": _cast,
-    "Ceil": _float_unary(tirx.ceil),
-    "Celu": elementwise(_celu),
+    "Ceil": float_unary(tirx.ceil),
     "Clip": _clip,
-    "Cos": _float_unary(tirx.cos),
-    "Cosh": _float_unary(tirx.cosh),
+    "Cos": float_unary(tirx.cos),
+    "Cosh": float_unary(tirx.cosh),
     "Div": _divide,
     "Dropout": _dropout,
-    "Elu": elementwise(_elu),
     "Equal": _comparison(tirx.EQ),
-    "Erf": _relax_unary(relax.op.erf),
-    "Exp": _relax_unary(relax.op.exp),
-    "Floor": _float_unary(tirx.floor),
-    "Gelu": _gelu,
+    "Erf": relax_unary(relax.op.erf),
+    "Exp": relax_unary(relax.op.exp),
+    "Floor": float_unary(tirx.floor),
     "Greater": _comparison(lambda a, b: a > b),
     "GreaterOrEqual": _comparison(lambda a, b: a >= b),
-    "HardSigmoid": elementwise(_hard_sigmoid),
-    "HardSwish": elementwise(_hard_swish),
     "Identity": lambda op: op.x(),
     "IsInf": elementwise(_is_inf, wide=False),
     "IsNaN": elementwise(lambda op, x: is_nan(x), wide=False),
-    "LeakyRelu": elementwise(_leaky),
     "Less": _comparison(lambda a, b: a < b),
     "LessOrEqual": _comparison(lambda a, b: a <= b),
-    "Log": _relax_unary(relax.op.log),
+    "Log": relax_unary(relax.op.log),
     "Max": _chained(maximum),
     "Mean": _chained(lambda a, b: a + b),
     "Min": _chained(minimum),
@@ -408,26 +330,16 @@ EMIT: dict[str, Emit] = {
     "Neg": lambda op: relax.op.negative(op.x()),
     "Not": lambda op: relax.op.logical_not(op.x()),
     "Or": _logical(relax.op.logical_or),
-    "PRelu": elementwise(_prelu),
     "Pow": _power,
-    "Reciprocal": _float_unary(lambda x: number(1, x) / x),
-    "Relu": _relu,
+    "Reciprocal": float_unary(lambda x: number(1, x) / x),
     "Round": elementwise(_round),
-    "Selu": elementwise(_selu),
-    "Shrink": elementwise(_shrink),
-    "Sigmoid": _relax_unary(relax.op.sigmoid),
     "Sign": elementwise(_sign, wide=False),
-    "Sin": _float_unary(tirx.sin),
-    "Sinh": _float_unary(tirx.sinh),
-    "Softplus": _float_unary(_softplus_of),
-    "Softsign": _float_unary(lambda x: x / (number(1, x) + tirx.abs(x))),
-    "Sqrt": _relax_unary(relax.op.sqrt),
+    "Sin": float_unary(tirx.sin),
+    "Sinh": float_unary(tirx.sinh),
+    "Sqrt": relax_unary(relax.op.sqrt),
     "Sub": _relax_binary(relax.op.subtract),
     "Sum": _chained(lambda a, b: a + b),
-    "Swish": _swish,
-    "Tan": _float_unary(_tan),
-    "Tanh": _relax_unary(relax.op.tanh),
-    "ThresholdedRelu": elementwise(_thresholded),
+    "Tan": float_unary(_tan),
     "Where": _where,
     "Xor": _logical(relax.op.logical_xor),
 }

@@ -60,6 +60,14 @@ def quotient(whole: Sequence[Extent], part: Sequence[Extent], analyzer: sym.Anal
     return settled(divided, analyzer)
 
 
+def step_count(amount: Extent, step: int, analyzer: sym.Analyzer) -> Extent:
+    """How many steps of this length an amount takes; none where it is negative."""
+    if isinstance(amount, int):
+        return max(-(-amount // step), 0)
+    count = settled(amount if step == 1 else tirx.floordiv(amount + (step - 1), step), analyzer)
+    return max(count, 0) if isinstance(count, int) else settled(tirx.max(count, tirx.IntImm("int64", 0)), analyzer)
+
+
 def _factors(extents: Iterable[Extent]) -> tuple[int, list[Any]]:
     number, factors = 1, []
     pending = list(extents)

@@ -16,7 +16,7 @@ from backends.tvm.emit.elementwise import maximum, minimum
 from backends.tvm.emit.extents import Extent, expression, product
 from backends.tvm.emit.op import Emit, Op, Result
 from backends.tvm.emit.runtime_sizes import integers, named
-from backends.tvm.emit.shaping import slice_axis
+from backends.tvm.emit.slicing import slice_axis
 
 
 def safe_index(index: Any, extent: Any) -> Any:

@@ -11,7 +11,7 @@ from backends.tvm.emit.extents import Extent, expression
 from backends.tvm.emit.op import Emit, Op, Result
 from backends.tvm.emit.recurrent_scan import LANES, Activation, Cell, scan
 from backends.tvm.emit.reductions import narrowed, widened
-from backends.tvm.emit.shaping import slice_axis
+from backends.tvm.emit.slicing import slice_axis
 from backends.tvm.lower import vector_math
 
 _DEFAULTS = {"LSTM": ("Sigmoid", "Tanh", "Tanh"), "GRU": ("Sigmoid", "Tanh"), "RNN": ("Tanh",)}

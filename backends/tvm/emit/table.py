@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from backends.tvm.emit import (
+    activations,
     attention,
     control,
     convolution,
@@ -15,10 +16,12 @@ from backends.tvm.emit import (
     reductions,
     resize,
     shaping,
+    slicing,
 )
 from backends.tvm.emit.op import Emit
 
 _FAMILIES = (
+    activations.EMIT,
     attention.EMIT,
     control.EMIT,
     convolution.EMIT,
@@ -31,6 +34,7 @@ _FAMILIES = (
     reductions.EMIT,
     resize.EMIT,
     shaping.EMIT,
+    slicing.EMIT,
 )
 
 
