@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import onnx_ir as ir
 
 
@@ -16,6 +14,7 @@ def graphs_in(attr: ir.Attr) -> tuple[ir.Graph, ...]:
     return attr.as_graphs() if attr.type is ir.AttributeType.GRAPHS else ()
 
 
-def subgraphs_of(node: ir.Node) -> Iterator[ir.Graph]:
-    for attr in node.attributes.values():
-        yield from graphs_in(attr)
+def subgraphs_of(node: ir.Node) -> tuple[ir.Graph, ...]:
+    """Asked of every node by every pass, so the common answer comes first."""
+    attributes = node.attributes.data
+    return tuple(graph for attr in attributes.values() for graph in graphs_in(attr)) if attributes else ()

@@ -29,6 +29,7 @@ class LocalRewrite(Declining, ir.passes.InPlacePass):
             for node in tuple(graph):
                 if node.graph is graph:
                     self.visit(node)
+        self.edit.finish()
         return ir.passes.PassResult(model, self.edit.modified)
 
     def enter(self, graph: ir.Graph) -> None:
@@ -53,6 +54,7 @@ class Edit:
     def __init__(self, model: ir.Model) -> None:
         self._model = model
         self._names: set[str] | None = None
+        self._loosened: dict[ir.Value, None] = {}
         self.modified = False
 
     @property
@@ -164,14 +166,19 @@ class Edit:
         while pending:
             value = pending.pop()
             producer = value.producer()
-            if wanted(value):
-                continue
             if producer is None:
-                self._drop_initializer(value)
+                self._loosened[value] = None
             elif producer.graph is not None and not any(map(wanted, producer.outputs)):
                 pending.extend(value for value in producer.inputs if value is not None)
                 pending.extend(detach(producer))
                 producer.graph.remove(producer, safe=True)
+
+    def finish(self) -> None:
+        """Initializers go at the end: to ask each time would be quadratic where all layers share a constant."""
+        for value in self._loosened:
+            if not wanted(value):
+                self._drop_initializer(value)
+        self._loosened.clear()
 
     def _drop_initializer(self, value: ir.Value) -> None:
         graph = value.graph

@@ -18,7 +18,7 @@ class Size:
 
     @staticmethod
     def of(value: int | str) -> Size:
-        return _sum({(): value}) if isinstance(value, int) else _parsed(value)
+        return _number(value) if isinstance(value, int) else _parsed(value)
 
     @property
     def number(self) -> int | None:
@@ -77,6 +77,11 @@ def _product_text(term: Term, count: int) -> str:
 
 def _sum(total: Mapping[Term, int]) -> Size:
     return Size(tuple(sorted((term, count) for term, count in total.items() if count)))
+
+
+@functools.lru_cache(maxsize=4096)
+def _number(value: int) -> Size:
+    return _sum({(): value})
 
 
 @functools.lru_cache(maxsize=4096)
