@@ -12,7 +12,7 @@ from collections.abc import Hashable
 import numpy as np
 import onnx_ir as ir
 
-from compiler.passes.reshaping import constant_target, names_of_inputs, sizes_of
+from compiler.passes.reshaping import closed, constant_target, names_of_inputs, sizes_of
 from compiler.passes.rewriting import LocalRewrite, input_of, is_constant, is_op, small_ints
 from compiler.passes.shape_contents import Content, Contents
 from compiler.passes.sizes import Size
@@ -66,7 +66,7 @@ class FoldShapes(LocalRewrite):
         if target is None or is_constant(target) or content is None or source is None:
             return
         wanted = _resolved(content, source, node.attributes.get_int("allowzero", 0))
-        fixed = constant_target(source, wanted, self._never_zero) if wanted is not None else None
+        fixed = constant_target(source, closed(source, wanted), self._never_zero) if wanted is not None else None
         if fixed is None:
             self.decline(node, "more than one dim of its target is neither a number nor a dim of its input")
             return

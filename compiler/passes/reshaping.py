@@ -44,6 +44,18 @@ def constant_target(
     return target
 
 
+def closed(source: Sequence[Size | None], wanted: Sequence[Size | None]) -> tuple[Size | None, ...]:
+    """`wanted` with its one open dim filled in, if it is a number: what the others leave of all elements."""
+    left: Size | None = Size.of(1)
+    for size in source:
+        left = None if left is None or size is None else left * size
+    for size in wanted:
+        left = left.divided(size) if left is not None and size is not None and size.terms else left
+    if list(wanted).count(None) != 1 or left is None or left.number is None:
+        return tuple(wanted)
+    return tuple(left if size is None else size for size in wanted)
+
+
 # In a model's `meta`: the names of dims whose range starts at 0.
 MAY_BE_EMPTY = "plumbline.may_be_empty"
 

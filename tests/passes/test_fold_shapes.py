@@ -53,6 +53,14 @@ def test_a_dim_that_may_be_0_is_not_kept_beside_an_open_one() -> None:
     assert apply(FoldShapes(), parse(graph))
 
 
+def test_an_open_dim_that_the_others_settle_is_written_down() -> None:
+    """One head: nothing but the size of the whole says so."""
+    graph = "(float[n,m,8] x) => (float[n,m,h,8] y) <int64[1] o = {-1}, int64[1] d = {8}> { s = Shape<end = 2>(x)"
+    graph += "  t = Concat<axis = 0>(s, o, d)  y = Reshape(x, t) }"
+    after = "(float[n,m,8] x) => (float[n,m,h,8] y) <int64[4] s = {0, 0, 1, 8}> { y = Reshape(x, s) }"
+    check_pass(FoldShapes(), graph, after)
+
+
 def test_a_size_that_is_a_number_is_a_constant() -> None:
     head = "(float[n,3] x) => (int64[1] y) "
     before = head + "<int64[1] i = {1}, int64[1] g> { s = Shape(x)  g = Gather(s, i)  y = Neg(g) }"

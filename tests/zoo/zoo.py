@@ -20,25 +20,14 @@ MODELS: dict[str, dict[str, Any]] = TABLE["models"]()
 MAY_ONLY_BE_BUILT = ("tensorrt",)
 
 
-# What a runtime is known not to do, strictly: one that passes all the same fails the run.
-KNOWN_FAILURES = {
-    ("segformer", "tensorrt"): "TensorRT-RTX does not see how many heads its Attention has behind sizes that cancel",
-}
-
-
 def of(*families: str) -> list[Any]:
     """Each model of these families with each of its targets."""
     return [
-        pytest.param(name, target, marks=_marks(name, target), id=f"{name}-{target}")
+        pytest.param(name, target, id=f"{name}-{target}")
         for name, entry in MODELS.items()
         if entry["family"] in families
         for target in (*entry["targets"], "onnx")
     ]
-
-
-def _marks(name: str, target: str) -> list[pytest.MarkDecorator]:
-    reason = KNOWN_FAILURES.get((name, target))
-    return [pytest.mark.xfail(reason=reason, strict=True)] if reason else []
 
 
 def everything_else(*families: str) -> list[Any]:
