@@ -39,7 +39,8 @@ ROOMS |= {
     "compiler.driver": _STAGES,
     "compiler.record": _STAGES | {"compiler.driver"},
     "compiler.api": _STAGES | {"compiler.driver", "compiler.record", "backends"},
-    "compiler.cli": _STAGES | {"compiler.driver", "compiler.record", "compiler.api", "backends"},
+    "compiler.check": _STAGES | {"compiler.driver", "compiler.api"},  # is given the targets' probes
+    "compiler.cli": _STAGES | {"compiler.driver", "compiler.record", "compiler.api", "compiler.check", "backends"},
     "backends": {"compiler.bundle", "compiler.cache", "compiler.ir", "compiler.passes"},
 }
 

@@ -1,0 +1,182 @@
+"""Is a cell as good as it was? What differs from the lock, and whether that is a failure.
+
+Noise must not cry wolf, and a regression inside the budget must not hide. Two numbers of each output are compared, the
+worst element and all elements together; each may grow by a factor that honest noise was never seen to reach, and below
+a floor nobody cares: there the artifact is as exact as PyTorch itself. docs/ci.md derives both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from compiler.check.cells import Cell, Figures, Measured, Numbers
+from compiler.check.lock import Locked
+from compiler.check.manifest import Entry
+from compiler.errors import Exit, worst
+from compiler.report import words
+
+USED_FACTOR, USED_FLOOR = 3.0, 0.25
+RMS_FACTOR, RMS_FLOOR = 2.0, 1.0
+GROWTH = 1.1  # of the artifact's size, above which it is mentioned
+
+_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something to say about a cell. One without an exit code is a remark; every other fails the check."""
+
+    kind: str
+    message: str
+    exit_code: Exit = Exit.OK
+
+    @property
+    def fails(self) -> bool:
+        return self.exit_code is not Exit.OK
+
+
+@dataclass(frozen=True)
+class Judged:
+    cell: Cell
+    measured: Measured | None  # None for what only the lock knows
+    locked: Figures | None
+    findings: tuple[Finding, ...]
+
+    @property
+    def failed(self) -> bool:
+        return any(finding.fails for finding in self.findings)
+
+
+def exit_code(judged: Iterable[Judged]) -> Exit:
+    return worst(finding.exit_code for one in judged for finding in one.findings)
+
+
+def judge(entry: Entry, target: str, measured: Measured, locked: Locked) -> Judged:
+    cell = Cell(entry.name, target)
+    before = locked.get(cell)
+    return Judged(cell, measured, before, tuple(_findings(entry, target, measured, before)))
+
+
+def gone(entries: Iterable[Entry], locked: Locked) -> list[Judged]:
+    """Cells of the lock that the manifest no longer has."""
+    known = {Cell(entry.name, target) for entry in entries for target in entry.targets}
+    why = "the lock has it, and the manifest does not; --update takes it out"
+    return [
+        Judged(cell, None, locked[cell], (Finding("gone", why, Exit.DIFFERS),))
+        for cell in sorted(locked.keys() - known)
+    ]
+
+
+def acceptable(judged: Judged) -> bool:
+    """Whether `--update` may write it down: what is out of its budget, or did not run, is never made the rule."""
+    return all(finding.kind in _AGAINST_THE_LOCK or not finding.fails for finding in judged.findings)
+
+
+_AGAINST_THE_LOCK = frozenset({"not-in-lock", "worse", "fusion-vanished", "precision-changed", "gone", "output-gone"})
+
+
+def _findings(entry: Entry, target: str, measured: Measured, before: Figures | None) -> Iterator[Finding]:
+    if measured.failure is not None:
+        yield _not_compiled(measured)
+        return
+    now = measured.figures
+    assert now is not None
+    for output, why in measured.why.items():
+        yield Finding("numbers-differ", f"'{output}' leaves its budget: {why}", Exit.DIFFERS)
+    if not now.ran:
+        yield _not_run(entry, target)
+    yield from _expected(entry, measured)
+    if before is None:
+        yield Finding("not-in-lock", "the lock does not have it; --update adds it", Exit.DIFFERS)
+        return
+    yield from _compared(measured, now, before)
+
+
+def _not_compiled(measured: Measured) -> Finding:
+    failure = measured.failure
+    assert failure is not None
+    text = "; ".join([failure.message, *(f"{label}: {text}" for label, text in failure.details)])
+    if failure.exit_code is Exit.UNAVAILABLE:
+        return Finding("skipped", text, Exit.DIFFERS)
+    return Finding(failure.code, text, failure.exit_code)
+
+
+def _not_run(entry: Entry, target: str) -> Finding:
+    if target in entry.may_only_be_built:
+        return Finding("built-not-run", "built, not run; the manifest allows it")
+    hint = f'may_only_be_built = ["{target}"] in the manifest allows it'
+    return Finding("built-not-run", f"built, but it cannot run here; {hint}", Exit.DIFFERS)
+
+
+def _expected(entry: Entry, measured: Measured) -> Iterator[Finding]:
+    for operator, count in sorted(entry.expect.items()):
+        found = measured.operators.get(operator, 0)
+        if found != count:
+            text = f"the manifest expects {count} {operator}, and there are {found}{_reasons(operator, measured)}"
+            yield Finding("expectation", text, Exit.DIFFERS)
+
+
+# -- against the lock -------------------------------------------------------------------------------------------
+
+
+def _compared(measured: Measured, now: Figures, before: Figures) -> Iterator[Finding]:
+    since = _since(now.versions, before.versions)
+    for name, numbers in now.outputs.items():
+        if name not in before.outputs:
+            yield Finding("not-in-lock", f"the lock does not have the output '{name}'", Exit.DIFFERS)
+        elif name not in measured.why:
+            yield from _numbers(name, numbers, before.outputs[name], since)
+    for name in sorted(before.outputs.keys() - now.outputs.keys()):
+        yield Finding("output-gone", f"the output '{name}' of the lock is gone", Exit.DIFFERS)
+    if now.precision != before.precision:
+        text = f"it computes in {now.precision}, and in {before.precision} before{since}"
+        yield Finding("precision-changed", text, Exit.DIFFERS)
+    if before.ran and not now.ran:
+        yield Finding("built-not-run", "when the lock was written it ran")
+    for operator, count in sorted(before.fusions.items()):
+        found = now.fusions.get(operator, 0)
+        if found < count:
+            text = f"{count - found} of {count} {operator} are gone{since}{_reasons(operator, measured)}"
+            yield Finding("fusion-vanished", text, Exit.DIFFERS)
+    if now.bytes > GROWTH * before.bytes:
+        yield Finding("larger", f"it has grown from {words.size(before.bytes)} to {words.size(now.bytes)}{since}")
+
+
+def _numbers(name: str, now: Numbers, before: Numbers, since: str) -> Iterator[Finding]:
+    grown = []
+    if now.used > limit(before.used, USED_FACTOR, USED_FLOOR):
+        was = words.percent(before.used)
+        grown.append(f"its worst element uses {words.percent(now.used)} of the budget, {was} before")
+    if now.rms > limit(before.rms, RMS_FACTOR, RMS_FLOOR):
+        grown.append(f"all elements together are off by {now.rms:.2g} units, {before.rms:.2g} before")
+    if grown:
+        yield Finding("worse", f"'{name}' got worse: {'; '.join(grown)}{since}", Exit.DIFFERS)
+    elif before.used > limit(now.used, USED_FACTOR, USED_FLOOR) or before.rms > limit(now.rms, RMS_FACTOR, RMS_FLOOR):
+        text = f"'{name}' got better: {words.percent(before.used)} of its budget before, {words.percent(now.used)} now"
+        yield Finding("better", f"{text}; --update holds it to that")
+
+
+def limit(before: float, factor: float, floor: float) -> float:
+    return max(factor * before, floor)
+
+
+def _since(now: Mapping[str, str], before: Mapping[str, str]) -> str:
+    """What else is different now, in words: most often that is the reason."""
+    changed = [
+        f"{name} {before.get(name, 'none')} → {now.get(name, 'none')}"
+        for name in sorted({*now, *before})
+        if now.get(name) != before.get(name)
+    ]
+    return f" (since then: {', '.join(changed)})" if changed else ""
+
+
+def _reasons(operator: str, measured: Measured) -> str:
+    """What the fusion that makes this operator says of the places that it left alone."""
+    said = [
+        reason
+        for name, reasons in measured.declined.items()
+        if operator.lower() in name.removeprefix("fuse-").replace("-", "")
+        for reason in reasons
+    ]
+    return "".join(f"\n    {reason}" for reason in said[:_SHOWN])

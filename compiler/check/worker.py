@@ -1,0 +1,105 @@
+"""The process that compiles: one model after the other, each for its targets. It may crash; the others go on."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from compiler.check import cells
+from compiler.check.cells import Measured
+from compiler.check.manifest import Entry
+from compiler.check.measure import measured
+from compiler.check.touched import Touched
+from compiler.contracts import SilentProgress
+from compiler.errors import PlumblineError
+
+if TYPE_CHECKING:
+    from compiler.api import Result
+    from compiler.driver import Job
+
+
+@dataclass(frozen=True)
+class Task:
+    """One model; everything that a worker must know."""
+
+    entry: Entry
+    targets: tuple[str, ...]
+    output: Path
+    keep: bool  # the bundles, also where all is well
+    timeout: float
+    memory_limit: int | None
+
+
+@dataclass(frozen=True)
+class Report:
+    """What came of a task, and which files it read."""
+
+    measured: dict[str, Measured]
+    files: dict[str, str]
+
+
+def main(requests: int, answers: int) -> None:
+    asked, told = Connection(requests, writable=False), Connection(answers, readable=False)
+    touched: Touched | None = None
+    while True:
+        try:
+            task: Task = asked.recv()
+        except EOFError:
+            return
+        if touched is None:
+            touched = Touched(task.output)
+            sys.addaudithook(touched.hear)
+        found = dict(_compiled(task))
+        told.send(Report(found, touched.take()))
+        touched.forget_modules()
+
+
+def _compiled(task: Task) -> Iterator[tuple[str, Measured]]:
+    from compiler import api
+
+    left = list(task.targets)
+    started = time.perf_counter()
+    try:
+        jobs = [_job(task, target) for target in left]
+        progress = SilentProgress()
+        for result in api.run_all(jobs, timeout=task.timeout, memory_limit=task.memory_limit, progress=progress):
+            found = cells.failed(result) if isinstance(result, PlumblineError) else _measured(result, task)
+            now = time.perf_counter()
+            yield left.pop(0), replace(found, seconds=now - started)
+            started = now
+    except PlumblineError as error:  # before any target had its turn: it is the model that does not compile
+        for target in left:
+            yield target, replace(cells.failed(error), seconds=time.perf_counter() - started)
+
+
+def _job(task: Task, target: str) -> Job:
+    from compiler.driver import Job
+    from compiler.frontend.examples import read_inputs
+    from compiler.frontend.program import Request
+
+    entry = task.entry
+    return Job(
+        Request(entry.model, entry.factory, entry.trust, entry.translate),
+        target,
+        task.output / f"{re.sub('[^A-Za-z0-9_.-]+', '_', entry.name)}.{target}",
+        inputs=entry.inputs,
+        data=read_inputs(entry.data) if entry.data is not None else None,
+        options=entry.options.get(target, {}),
+        seed=entry.seed,
+        effort=entry.effort,
+    )
+
+
+def _measured(result: Result, task: Task) -> Measured:
+    size = sum((result.folder / name).stat().st_size for name in result.manifest["artifact"]["files"])
+    if result.passed and not task.keep:
+        shutil.rmtree(result.folder)
+        return measured(result.manifest, size)
+    return replace(measured(result.manifest, size), bundle=str(result.folder))
