@@ -101,6 +101,11 @@ def _last_axis(node: ir.Node) -> _Renewal | str:
     return "its meaning changed with opset 13: its axis is not known to be the last one"
 
 
+def _transform_axis(node: ir.Node) -> _Renewal:
+    """Its default changed, too."""
+    return _Renewal(drop="axis", place=2, array=np.array(node.attributes.get_int("axis", 1)))
+
+
 def _grid_mode(node: ir.Node) -> _Renewal:
     new = {"bilinear": "linear", "bicubic": "cubic"}
     mode = node.attributes.get_string("mode", "bilinear")
@@ -126,6 +131,7 @@ _RULES: dict[str, tuple[int, _Rule]] = {
     "Softmax": (13, _last_axis),
     "LogSoftmax": (13, _last_axis),
     "Hardmax": (13, _last_axis),
+    "DFT": (20, _transform_axis),
     "GridSample": (20, _grid_mode),
     "RoiAlign": (16, _roi_align),
 }

@@ -88,6 +88,16 @@ def test_what_would_mean_something_else_stays(opset: int, graph: str, because: s
     check_unchanged(RaiseOpset(), at(opset, graph), because)
 
 
+@pytest.mark.parametrize("axis", ["", "<axis=2>"])
+def test_the_axis_of_a_transform_becomes_an_input(axis: str) -> None:
+    graph = f"(float[1,4,6,2] x) => (float[1,4,6,2] y) {{ y = DFT{axis}(x) }}"
+    model, original = parse(at(17, graph)), parse(at(17, graph))
+    assert apply(RaiseOpset(), model)
+    (node,) = model.graph
+    assert (len(node.attributes), len(node.inputs)) == (0, 3)
+    same_numbers(original, model)
+
+
 def test_all_or_nothing() -> None:
     graph = "(float[2,3,4] x) => (float[2,1,4] y) { t = Softmax(x) y = ReduceMean<axes=[1]>(t) }"
     check_unchanged(RaiseOpset(), at(12, graph), "its meaning changed with opset 13")
