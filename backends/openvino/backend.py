@@ -34,9 +34,24 @@ class OpenVino:
 
     def passes(self) -> Sequence[Any]:
         from backends.openvino.passes.decompose_attention import DecomposeAttention
+        from backends.openvino.passes.empty_outputs import EmptyOutputs
+        from backends.openvino.passes.empty_rows import EmptyRows
         from backends.openvino.passes.spell_out_tile import SpellOutTile
+        from backends.openvino.passes.spell_out_unsqueeze import SpellOutUnsqueeze
+        from backends.openvino.passes.transform_matrices import TransformMatrices
+        from backends.openvino.passes.wrap_integers import WrapIntegers
+        from compiler.passes.sequence_major import SequenceMajor
 
-        return (DecomposeAttention(), SpellOutTile())
+        return (
+            DecomposeAttention(),
+            EmptyRows(),  # what the expansion of an attention asks
+            SpellOutTile(),
+            SpellOutUnsqueeze(),
+            SequenceMajor(),
+            TransformMatrices(),
+            WrapIntegers(),
+            EmptyOutputs(),
+        )
 
     def build(self, graph: Path, signature: Signature, options: Mapping[str, Any], out: Path) -> Artifact:
         from backends.openvino.build import build

@@ -22,21 +22,27 @@ def _is_one_sided(node: ir.Node) -> bool:
     return bool(node.attributes.get_int("onesided", 0))
 
 
-_WRONG: dict[str, tuple[Callable[[ir.Node], bool], str]] = {
-    "LSTM": (_has_peepholes, "OpenVINO leaves an LSTM's peepholes out"),
-    "Resize": (_keeps_aspect, "OpenVINO does not look at the policy for the aspect ratio"),
-    "DFT": (_is_one_sided, "OpenVINO gives the result of a one-sided DFT another shape"),
-}
+def _is_along_any(node: ir.Node) -> bool:
+    axis = node.inputs[2] if len(node.inputs) > 2 else None
+    return axis is not None and axis.const_value is None
+
+
+_WRONG: tuple[tuple[str, Callable[[ir.Node], bool], str], ...] = (
+    ("LSTM", _has_peepholes, "OpenVINO leaves an LSTM's peepholes out"),
+    ("Resize", _keeps_aspect, "OpenVINO does not look at the policy for the aspect ratio"),
+    ("DFT", _is_one_sided, "OpenVINO gives the result of a one-sided DFT another shape"),
+    ("DFT", _is_along_any, "OpenVINO takes another axis for a DFT than one that is known at run time only"),
+)
 
 
 def refuse_wrong(model: ir.Model, target: str) -> None:
     for node in ir.traversal.RecursiveGraphIterator(model.graph):
-        applies, why = _WRONG.get(node.op_type, (None, ""))
-        if applies is not None and node.domain == "" and applies(node):
-            raise CompileError(
-                "unsupported-op",
-                f"{target} cannot build this model",
-                where=describe(node),
-                why=why,
-                hint="another --target takes it",
-            )
+        for operator, applies, why in _WRONG:
+            if node.op_type == operator and node.domain == "" and applies(node):
+                raise CompileError(
+                    "unsupported-op",
+                    f"{target} cannot build this model",
+                    where=describe(node),
+                    why=why,
+                    hint="another --target takes it",
+                )

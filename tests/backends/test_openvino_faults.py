@@ -89,6 +89,52 @@ def test_the_largest_of_infinitely_low_numbers_is_a_number(tmp_path: Path) -> No
     assert np.isfinite(run(tmp_path, body, np.full((1, 8), -np.inf, np.float32))[0])
 
 
+def test_a_transform_of_1000_points_is_imprecise(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).standard_normal((1, 1000, 2)).astype(np.float32)
+    have = run(tmp_path, "(float[1,1000,2] x) => (float[1,1000,2] y) { y = DFT(x) }", x)
+    error = have[..., 0] + 1j * have[..., 1] - np.fft.fft(x[..., 0].astype(np.float64) + 1j * x[..., 1])
+    assert np.abs(error).max() > 1e-3
+
+
+def test_a_one_sided_transform_has_another_shape(tmp_path: Path) -> None:
+    body = "(float[2,6,3,1] x) => (float[2,4,3,2] y) <int64 axis = {1}> { y = DFT<onesided = 1>(x, , axis) }"
+    assert run(tmp_path, body, np.ones((2, 6, 3, 1), np.float32)).shape != (2, 4, 3, 2)
+
+
+def test_the_axis_of_a_transform_is_not_looked_at_when_it_is_an_input(tmp_path: Path) -> None:
+    x, axis = np.arange(48, dtype=np.float32).reshape(2, 4, 2, 3, 1), np.array(3)
+    have = run(tmp_path, "(float[2,4,2,3,1] x, int64 axis) => (float[2,4,2,3,2] y) { y = DFT(x, , axis) }", x, axis)
+    assert not np.allclose(have[..., 0], np.fft.fft(x[..., 0], axis=3).real, atol=1e-3)
+
+
+def test_axes_that_are_an_input_are_not_unsqueezed(tmp_path: Path) -> None:
+    body = "(float[2,3] x, int64[1] axes) => (float[1,2,3] y) { y = Unsqueeze(x, axes) }"
+    with pytest.raises(RuntimeError, match="Unsqueeze operation with dynamic rank"):
+        compiled(tmp_path, body)
+
+
+def test_a_batch_that_comes_first_in_a_gru_is_not_looked_at(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    x, w, r = (rng.standard_normal(shape).astype(np.float32) for shape in ((3, 1, 2), (1, 6, 2), (1, 6, 2)))
+    body = "(float[3,1,2] x, float[1,6,2] w, float[1,6,2] r) => (float[3,1,1,2] y) "
+    first = run(tmp_path, body + "{ y = GRU<hidden_size = 2, layout = 1>(x, w, r) }", x, w, r)
+    turned = (body.replace("3,1,2] x", "1,3,2] x").replace("3,1,1,2", "1,1,3,2"), x.transpose(1, 0, 2).copy())
+    second = run(tmp_path, turned[0] + "{ y = GRU<hidden_size = 2>(x, w, r) }", turned[1], w, r)
+    assert not np.allclose(first, second.transpose(2, 0, 1, 3), atol=1e-3)
+
+
+def test_an_output_that_is_a_constant_without_elements_loses_its_axes(tmp_path: Path) -> None:
+    nothing = onnx.numpy_helper.from_array(np.zeros((1, 0, 3), np.float32), "e")
+    value = onnx.helper.make_tensor_value_info
+    nodes = [onnx.helper.make_node("Identity", ["x"], ["z"]), onnx.helper.make_node("Identity", ["e"], ["y"])]
+    outputs = [value("z", 1, [1]), value("y", 1, [1, 0, 3])]
+    graph = onnx.helper.make_graph(nodes, "g", [value("x", 1, [1])], outputs, [nothing])
+    opsets = [onnx.helper.make_opsetid("", 24)]
+    onnx.save(onnx.helper.make_model(graph, opset_imports=opsets, ir_version=10), tmp_path / "model.onnx")
+    model = openvino.Core().compile_model(openvino.convert_model(tmp_path / "model.onnx"), "CPU", F32)
+    assert model([np.ones(1, np.float32)])[1].shape != (1, 0, 3)
+
+
 @pytest.mark.parametrize("operator", ["Relu(x)", "Clip(x, low, high)", "Max(x, low)"])
 def test_a_nan_becomes_a_number(tmp_path: Path, operator: str) -> None:
     body = f"(float[4] x) => (float[4] y) <float low = {{0}}, float high = {{6}}> {{ y = {operator} }}"
