@@ -83,6 +83,18 @@ class TestTwoInputs(Agreement):
         text += " q = Div(a, b)  r = Mod(a, b)  f = Mod<fmod = 1>(a, b) }"
         self.agree(tmp_path, text, {"a": a, "b": b})
 
+    @pytest.mark.parametrize("dtype", ["float", "double", "float16"])
+    def test_remainders_of_fractions(self, tmp_path: Path, dtype: str) -> None:
+        kind = {"float": "float32", "double": "float64"}.get(dtype, dtype)
+        a = np.array([7.5, -7.5, 7.5, -7.5, 1e4, 0, 1, -1, np.inf, np.nan], kind)
+        b = np.array([2, 2, -2, -2, 0.1, 3, np.inf, np.inf, 2, 1], kind)
+        text = f"({dtype}[10] a, {dtype}[10] b) => ({dtype}[10] r, {dtype}[10] f)"
+        text += " { r = Mod(a, b)  f = Mod<fmod = 1>(a, b) }"
+        with self.opened(tmp_path, text) as session, np.errstate(invalid="ignore"):
+            got = session({"a": a, "b": b})
+            np.testing.assert_array_equal(got["r"], np.mod(a, b))
+            np.testing.assert_array_equal(got["f"], np.fmod(a, b))
+
     def test_a_division_that_traps_does_not_end_the_process(self, tmp_path: Path) -> None:
         text = "(int64[2] a, int64[2] b) => (int64[2] q) { q = Div(a, b) }"
         with self.opened(tmp_path, text) as session:

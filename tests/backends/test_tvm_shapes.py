@@ -63,7 +63,9 @@ class TestSizesAtRunTime(Agreement):
         calls = [{"x": numbers(2, 3), **{key: np.array(value) for key, value in call.items()}} for call in (one, other)]
         self.agree(tmp_path, text, *calls)
 
-    @pytest.mark.parametrize("operator", ["ReduceSum", "ReduceMean", "ReduceMax", "ReduceProd", "ReduceL2"])
+    @pytest.mark.parametrize(
+        "operator", ["ReduceSum", "ReduceMean", "ReduceMax", "ReduceProd", "ReduceL2", "ReduceLogSumExp"]
+    )
     def test_axes(self, tmp_path: Path, operator: str) -> None:
         text = f"(float[2,3,4] x, int64[2] a) => (float[p] y, float[q,r,s] z) {{ y = {operator}<keepdims = 0>(x, a)"
         text += f" z = {operator}(x, a) }}"
@@ -109,6 +111,13 @@ class TestMoving(Agreement):
             <int64 one = {1}> { u = Trilu(x, one)  l = Trilu<upper = 0>(x)  d = DepthToSpace<blocksize = 2>(x)
             s = SpaceToDepth<blocksize = 2>(x) }"""
         self.agree(tmp_path, text, {"x": numbers(1, 4, 4, 6)})
+
+    def test_without_elements(self, tmp_path: Path) -> None:
+        text = """(float[5,0,2] x) => (float[5,0,2] back, float[0,3] y, float[10,0,2] z)
+            <int64[1] last = {-1}, int64[1] first = {-9223372036854775808}, int64[1] one = {1}, int64[2] s = {0, 3},
+            int64[3] twice = {2, 1, 1}> {
+            back = Slice(x, last, first, one, last)  y = Reshape<allowzero = 1>(x, s)  z = Tile(x, twice) }"""
+        self.agree(tmp_path, text, {"x": np.zeros((5, 0, 2), np.float32)})
 
 
 class TestPicking(Agreement):
@@ -162,6 +171,15 @@ class TestReducing(Agreement):
         text = "(float[2,5] x) => (int64[2,1] a, int64[2] b, int64[2,1] c) { a = ArgMax<axis = 1>(x)"
         text += " b = ArgMin<axis = 1, keepdims = 0>(x)  c = ArgMax<axis = -1, select_last_index = 1>(x) }"
         self.agree(tmp_path, text, {"x": np.array([[1, 3, 3, 0, 0], [2, 2, 2, 2, 2]], np.float32)})
+
+    def test_a_single_number(self, tmp_path: Path) -> None:
+        text = "(float x) => (float y, float z, float v, int64 i) <int64[1] zero = {0}, int64[1] one = {1}>"
+        text += " { y = ReduceMax<keepdims = 0>(x, zero)  z = ReduceL2(x)  v, i = TopK(x, one) }"
+        with self.opened(tmp_path, text) as session:
+            got = session({"x": np.array(-3, np.float32)})
+            assert {name: (value.shape, value.item()) for name, value in got.items()} == {
+                "y": ((), -3), "z": ((), 3), "v": ((), -3), "i": ((), 0)
+            }  # fmt: skip
 
     def test_cumulative_sums(self, tmp_path: Path) -> None:
         text = """(float[3,5] x) => (float[3,5] a, float[3,5] b, float[3,5] c) <int64 one = {1}, int64 zero = {0}> {

@@ -75,6 +75,8 @@ def _stacked(op: Op, steps: list[relax.Expr], axis: int) -> relax.Expr:
 
 
 def _scan(op: Op) -> Result:
+    if op.version < 9:
+        op.refuse("it is of opset 8, where it had a batch")
     body = op.node.attributes["body"].as_graph()
     scanned = int(op.attr("num_scan_inputs"))
     states = len(op.node.inputs) - scanned

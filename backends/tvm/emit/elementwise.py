@@ -194,11 +194,9 @@ def _divide(op: Op) -> Result:
 
 
 def _modulo(op: Op) -> Result:
-    if is_float(op.dtype()):
-        if not op.attr("fmod", 0):
-            return broadcast(op, lambda a, b: a - tirx.floor(a / b) * b, *op.tensors())
-        return broadcast(op, lambda a, b: tirx.fmod(a, b), *op.tensors())
     signed, like_c = op.dtype().startswith("int"), bool(op.attr("fmod", 0))
+    if is_float(op.dtype()):
+        return broadcast(op, _float_remainder if like_c else _float_modulo, *op.tensors())
 
     def remainder(a: Any, b: Any) -> Any:
         zero = number(0, b)
@@ -219,6 +217,19 @@ def _modulo(op: Op) -> Result:
         )
 
     return broadcast(op, remainder, *op.tensors())
+
+
+def _float_remainder(a: Any, b: Any) -> Any:
+    """The C library's: TVM's own has no code for the CPU, and a - trunc(a / b) * b is not exact."""
+    dtype = str(a.ty.dtype)
+    return tirx.call_pure_extern(dtype, "fmod" if dtype == "float64" else "fmodf", a, b)
+
+
+def _float_modulo(a: Any, b: Any) -> Any:
+    """The remainder with the sign of the divisor."""
+    rest, zero = _float_remainder(a, b), number(0, b)
+    other_side = tirx.any(tirx.all(rest < zero, b > zero), tirx.all(rest > zero, b < zero))
+    return tirx.Select(other_side, rest + b, rest)
 
 
 def _power(op: Op) -> Result:

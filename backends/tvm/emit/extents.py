@@ -23,6 +23,11 @@ def expression(extent: Extent) -> Any:
     return tirx.IntImm("int64", extent) if isinstance(extent, int) else extent
 
 
+def divisor(extent: Any) -> Any:
+    """An extent to divide places by. There are none to divide where it is 0, but a 0 in the formula is an error."""
+    return tirx.IntImm("int64", 1) if isinstance(extent, tirx.IntImm) and int(extent) == 0 else extent
+
+
 def equal(one: Any, other: Any) -> Any:
     """`==` as an expression. TVM's own operator gives something that is compared when it is asked for its truth."""
     if isinstance(other, int):

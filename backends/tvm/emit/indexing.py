@@ -13,7 +13,7 @@ import numpy as np
 from tvm import relax, te, tirx
 
 from backends.tvm.emit.elementwise import maximum, minimum
-from backends.tvm.emit.extents import Extent, expression, product
+from backends.tvm.emit.extents import Extent, divisor, expression, product
 from backends.tvm.emit.op import Emit, Op, Result
 from backends.tvm.emit.runtime_sizes import integers, named
 from backends.tvm.emit.slicing import slice_axis
@@ -182,8 +182,8 @@ def unravelled(flat: Any, shape: Any) -> list[Any]:
     """The index in each axis of the element that is number `flat` in memory."""
     index: list[Any] = []
     for extent in reversed(list(shape)):
-        index.insert(0, tirx.floormod(flat, extent))
-        flat = tirx.floordiv(flat, extent)
+        index.insert(0, tirx.floormod(flat, divisor(extent)))
+        flat = tirx.floordiv(flat, divisor(extent))
     return index
 
 
@@ -205,40 +205,46 @@ def _one_hot(op: Op) -> Result:
     return op.te(compute, op.x(0), op.x(2), expression(extent))
 
 
-def _compress_constant(op: Op) -> Result:
-    chosen = op.constant(1)
-    if chosen is None:
-        op.refuse("how much it keeps depends on data")
-    places = np.flatnonzero(chosen).astype(np.int64)
-    flat = "axis" not in op.node.attributes
-    x = op.reshape(op.x(), [op.settled(product(op.shape()))]) if flat else op.x()
-    return relax.op.take(x, relax.const(places, "int64"), 0 if flat else op.axis(), mode="clip")
+# TVM sorts numbers of these types only, and tells when the model runs.
+_SORTED = ("float16", "float32", "float64", "int32", "int64")
 
 
-def _first_of_sorted(op: Op, axis: int, count: Extent) -> Result:
-    """Where it is not known while compiling how many to take: all of them in order, and then the first ones."""
-    places = op.emit(relax.op.argsort(op.x(), axis, bool(op.attr("largest", 1)), "int64"))
-    values = op.te(
-        lambda data, order: te.compute(
-            data.shape, lambda *i: data(*i[:axis], order(*i), *i[axis + 1 :]), name="T_in_order"
-        ),
-        op.x(),
-        places,
-    )
-    return [slice_axis(op, values, axis, 0, count), slice_axis(op, places, axis, 0, count)]
+def sortable(op: Op, x: relax.Expr) -> relax.Expr:
+    """Numbers in the same order, of a type that TVM sorts."""
+    dtype = str(x.ty.dtype)
+    if dtype in _SORTED:
+        return x
+    if dtype != "uint64":
+        return op.emit(relax.op.astype(x, "int64"))
+
+    def shifted(data: te.Tensor) -> te.Tensor:
+        highest = tirx.const(1 << 63, dtype)
+        return te.compute(data.shape, lambda *i: tirx.bitwise_xor(data(*i), highest).astype("int64"), name="T_shifted")
+
+    return op.te(shifted, x)
+
+
+def _in_order(op: Op, order: relax.Expr, axis: int) -> relax.Var:
+    def compute(data: te.Tensor, places: te.Tensor) -> te.Tensor:
+        return te.compute(places.shape, lambda *i: data(*i[:axis], places(*i), *i[axis + 1 :]), name="T_in_order")
+
+    return op.te(compute, op.x(), order)
 
 
 def _topk(op: Op) -> Result:
-    known, axis = op.known(1), op.axis("axis", -1)
+    if not op.rank():
+        return [op.x(), op.const(0, "int64")]
+    known, axis, largest = op.known(1), op.axis("axis", -1), bool(op.attr("largest", 1))
     count = known.ravel()[0] if known is not None else named(op, integers(op, 1))[0]
-    if not isinstance(count, int):
-        return _first_of_sorted(op, axis, count)
-    pair = op.emit(relax.op.topk(op.x(), count, axis, "both", bool(op.attr("largest", 1)), "int64"))
-    return [op.emit(relax.TupleGetItem(pair, 0)), op.emit(relax.TupleGetItem(pair, 1))]
+    source = sortable(op, op.x())
+    if isinstance(count, int):
+        places = op.emit(relax.op.topk(source, count, axis, "indices", largest, "int64"))
+    else:  # all of them in order, and then the first ones
+        places = slice_axis(op, op.emit(relax.op.argsort(source, axis, largest, "int64")), axis, 0, count)
+    return [_in_order(op, places, axis), places]
 
 
 EMIT: dict[str, Emit] = {
-    "Compress": _compress_constant,
     "Gather": _gather,
     "GatherElements": _gather_elements,
     "GatherND": _gather_nd,

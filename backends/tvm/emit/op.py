@@ -152,6 +152,9 @@ class Op:
             self.same(one, other) for one, other in zip(x.ty.shape.values, shape, strict=True)
         ):
             return x
+        if any(isinstance(extent, int) and extent == 0 for extent in shape):
+            # Nothing to keep; and a 0 in the shape that Relax reshapes to means a size of the old one.
+            return self.emit(relax.op.zeros(relax.ShapeExpr([expression(extent) for extent in shape]), x.ty.dtype))
         return self.emit(relax.op.reshape(x, relax.ShapeExpr([expression(extent) for extent in shape])))
 
     def settled(self, extent: Extent) -> Extent:

@@ -13,6 +13,7 @@ from backends.tvm.emit.extents import equal, expression, product
 from backends.tvm.emit.op import Emit, Op, Result
 from backends.tvm.emit.runtime_sizes import length_of, without_axes
 from backends.tvm.emit.runtime_windows import reduced_at_runtime
+from backends.tvm.emit.shaping import spread
 
 _HALVES = ("float16", "bfloat16")
 
@@ -22,7 +23,7 @@ def reduced_axes(op: Op) -> list[int] | None:
     axes = None if op.has(1) and op.shape(1) == [0] else op.integers("axes", 1)
     if not axes:
         return None if op.attr("noop_with_empty_axes", 0) else list(range(op.rank()))
-    return sorted({axis % op.rank() for axis in axes})
+    return sorted({axis % op.rank() for axis in axes}) if op.rank() else []
 
 
 def widened(op: Op, x: relax.Expr) -> relax.Expr:
@@ -71,7 +72,8 @@ def _at_runtime(op: Op, x: relax.Expr, keep: bool) -> relax.Expr:
             ones,
         )
     elif op.type == "ReduceLogSumExp":
-        op.refuse("its axes are only known at run time")
+        most = _extreme_of(op, x, lambda values, step, start: reduced_at_runtime(op, values, lengths, step, start))
+        result = _shifted_log_sum(op, x, most, summed)
     else:
         before = {"ReduceL1": relax.op.abs, "ReduceL2": relax.op.square, "ReduceSumSquare": relax.op.square}
         after = {"ReduceL2": relax.op.sqrt, "ReduceLogSum": relax.op.log}
@@ -175,10 +177,15 @@ def _log_sum(op: Op, x: relax.Expr, axes: list[int], keep: bool) -> relax.Expr:
 
 
 def _log_sum_exp(op: Op, x: relax.Expr, axes: list[int], keep: bool) -> relax.Expr:
-    """log Σ exp(x - m) + m; where m is infinite nothing is subtracted, for ∞ - ∞ would be NaN."""
     if not axes:
         return x
-    most = extreme(op, x, axes, True)
+    result = _shifted_log_sum(op, x, extreme(op, x, axes, True), lambda powers: _sum(op, powers, axes, True))
+    kept = result.ty.shape.values
+    return result if keep else op.reshape(result, [n for place, n in enumerate(kept) if place not in axes])
+
+
+def _shifted_log_sum(op: Op, x: relax.Expr, most: relax.Expr, summed: Callable[[relax.Expr], relax.Expr]) -> relax.Expr:
+    """log Σ exp(x - m) + m; where m is infinite nothing is subtracted, for ∞ - ∞ would be NaN."""
 
     def finite(data: te.Tensor) -> te.Tensor:
         def element(*i: Any) -> Any:
@@ -188,11 +195,9 @@ def _log_sum_exp(op: Op, x: relax.Expr, axes: list[int], keep: bool) -> relax.Ex
         return te.compute(data.shape, element, name="T_finite")
 
     shift = op.te(finite, most)
-    powers = op.emit(relax.op.exp(op.emit(relax.op.subtract(x, shift))))
-    total = op.emit(relax.op.log(_sum(op, powers, axes, True)))
-    result = op.emit(relax.op.add(total, shift))
-    kept = result.ty.shape.values
-    return result if keep else op.reshape(result, [n for place, n in enumerate(kept) if place not in axes])
+    everywhere = spread(op, shift, x.ty.shape.values)
+    powers = op.emit(relax.op.exp(op.emit(relax.op.subtract(x, everywhere))))
+    return op.emit(relax.op.add(op.emit(relax.op.log(summed(powers))), shift))
 
 
 def _prod(op: Op, x: relax.Expr, axes: list[int], keep: bool) -> relax.Expr:

@@ -9,7 +9,7 @@ import numpy as np
 from tvm import relax, te, tirx
 
 from backends.tvm.emit import runtime_sizes
-from backends.tvm.emit.extents import Extent, equal, expression, product, quotient, step_count
+from backends.tvm.emit.extents import Extent, divisor, equal, expression, product, quotient, step_count
 from backends.tvm.emit.op import Emit, Op, Result
 
 
@@ -77,12 +77,12 @@ def broadcast_shape(op: Op, one: Sequence[Extent], other: Sequence[Extent]) -> l
 def _expand(op: Op) -> Result:
     wanted = op.known(1)
     if wanted is None:
-        return _spread(op, runtime_sizes.expanded(op))
+        return spread(op, op.x(), runtime_sizes.expanded(op))
     shape = broadcast_shape(op, op.shape(), list(wanted))
     return broadcast_to(op, op.x(), shape)
 
 
-def _spread(op: Op, shape: Sequence[Extent]) -> relax.Expr:
+def spread(op: Op, x: relax.Expr, shape: Sequence[Extent]) -> relax.Expr:
     """Also where it takes the model to run to know which axes are of length 1."""
 
     def compute(data: te.Tensor, sizes: list[Any]) -> te.Tensor:
@@ -94,7 +94,7 @@ def _spread(op: Op, shape: Sequence[Extent]) -> relax.Expr:
 
         return te.compute(sizes, element, name="T_broadcast")
 
-    return op.te(compute, op.x(), [expression(extent) for extent in shape])
+    return op.te(compute, x, [expression(extent) for extent in shape])
 
 
 def broadcast_to(op: Op, x: relax.Expr, shape: Sequence[Extent]) -> relax.Expr:
@@ -148,9 +148,10 @@ def _tile(op: Op) -> Result:
     )
 
     def compute(data: te.Tensor, lengths: list[Any]) -> te.Tensor:
+        periods = [divisor(extent) for extent in data.shape]
         return te.compute(
             lengths,
-            lambda *index: data(*(tirx.indexmod(i, extent) for i, extent in zip(index, data.shape, strict=True))),
+            lambda *index: data(*(tirx.indexmod(i, extent) for i, extent in zip(index, periods, strict=True))),
             name="T_tile",
         )
 

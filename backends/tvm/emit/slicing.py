@@ -88,6 +88,8 @@ def _elements(op: Op, name: str, place: int) -> list[Extent]:
 
 def _span(op: Op, extent: Extent, start: Extent, end: Extent, step: int) -> tuple[Extent, Extent]:
     """The first index and the number of elements, after ONNX's clamping."""
+    if isinstance(extent, int) and extent == 0:
+        return 0, 0
     if step > 0:
         low = _clamped(op, _from_front(op, start, extent), 0, extent)
         high = _clamped(op, _from_front(op, end, extent), 0, extent)
