@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from compiler.check.cells import Cell, Figures, Measured, Numbers
+from compiler.check.cells import Cell, Failure, Figures, Measured, Numbers
 from compiler.check.lock import Locked
 from compiler.check.manifest import Entry
 from compiler.errors import Exit, worst
@@ -70,6 +70,8 @@ def gone(entries: Iterable[Entry], locked: Locked) -> list[Judged]:
 
 def acceptable(judged: Judged) -> bool:
     """Whether `--update` may write it down: what is out of its budget, or did not run, is never made the rule."""
+    if judged.measured is not None and (judged.measured.figures is None or judged.measured.why):
+        return False
     return all(finding.kind in _AGAINST_THE_LOCK or not finding.fails for finding in judged.findings)
 
 
@@ -77,8 +79,15 @@ _AGAINST_THE_LOCK = frozenset({"not-in-lock", "worse", "fusion-vanished", "preci
 
 
 def _findings(entry: Entry, target: str, measured: Measured, before: Figures | None) -> Iterator[Finding]:
-    if measured.failure is not None:
-        yield _not_compiled(measured)
+    failure = measured.failure
+    if failure is not None and failure.exit_code is Exit.UNAVAILABLE:
+        yield Finding("skipped", _in_full(failure), Exit.DIFFERS)
+        return
+    if target in entry.known_failures:
+        yield _known(entry.known_failures[target], measured)
+        return
+    if failure is not None:
+        yield Finding(failure.code, _in_full(failure), failure.exit_code)
         return
     now = measured.figures
     assert now is not None
@@ -93,13 +102,15 @@ def _findings(entry: Entry, target: str, measured: Measured, before: Figures | N
     yield from _compared(measured, now, before)
 
 
-def _not_compiled(measured: Measured) -> Finding:
-    failure = measured.failure
-    assert failure is not None
-    text = "; ".join([failure.message, *(f"{label}: {text}" for label, text in failure.details)])
-    if failure.exit_code is Exit.UNAVAILABLE:
-        return Finding("skipped", text, Exit.DIFFERS)
-    return Finding(failure.code, text, failure.exit_code)
+def _known(reason: str, measured: Measured) -> Finding:
+    if measured.failure is not None or measured.why:
+        return Finding("known-failure", f"it fails, as the manifest says: {reason}")
+    text = f"it works, and the manifest says that it fails ({reason}); take that out of known_failures"
+    return Finding("no-failure", text, Exit.DIFFERS)
+
+
+def _in_full(failure: Failure) -> str:
+    return "; ".join([failure.message, *(f"{label}: {text}" for label, text in failure.details)])
 
 
 def _not_run(entry: Entry, target: str) -> Finding:

@@ -30,6 +30,7 @@ KIND = "check"
 _SCHEMA = "1"
 _RESULT = "result.json"
 _OURS = Path(__file__).resolve().parents[2]
+_JUDGING = ("targets", "may_only_be_built", "known_failures", "expect", "line")  # what is compiled is the same
 _LASTING = ("passed", "not run")  # whoever looks for a failure wants to see it again, with what it leaves behind
 
 
@@ -57,7 +58,7 @@ class Kept:
         beside.replace(place / _RESULT)
 
     def _key(self, entry: Entry, target: str, state: Ready) -> tuple[str, ...]:
-        said = {**asdict(entry), "targets": None, "may_only_be_built": None, "expect": None, "line": None}
+        said = {key: value for key, value in asdict(entry).items() if key not in _JUDGING}
         said |= {"options": entry.options.get(target), "files": None}
         said |= {name: self._relative(said[name]) for name in ("model", "factory", "translate", "data") if said[name]}
         return (

@@ -44,6 +44,7 @@ class Entry:
     seed: int = 0
     trust: bool = False
     may_only_be_built: tuple[str, ...] = ()  # targets
+    known_failures: Mapping[str, str] = field(default_factory=dict)  # target -> why
     files: tuple[Path, ...] = ()  # what else its numbers depend on
     line: int = 1  # of the manifest
 
@@ -145,6 +146,7 @@ def _entry(path: Path, name: str, table: Mapping[str, Any], size: str, line: int
         said.get("seed", Entry.seed),
         said.get("trust", Entry.trust),
         tuple(said.get("may_only_be_built", ())),
+        said.get("known_failures", {}),
         tuple(file for pattern in said.get("files", ()) for file in _files(path, name, folder, pattern)),
         line,
     )
@@ -199,6 +201,10 @@ def _tables(value: Any) -> bool:
     return isinstance(value, dict) and all(isinstance(one, dict) for one in value.values())
 
 
+def _reasons(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(one, str) for one in value.values())
+
+
 def _text(value: Any) -> bool:
     return isinstance(value, str)
 
@@ -228,6 +234,7 @@ _OF_ONE: dict[str, Kind] = {
     **{key: kind for key, kind in _OF_ALL.items() if key != "size"},
     **dict.fromkeys(("model", "file", "full", "small", "data", "factory", "translate"), _NAME),
     **dict.fromkeys(("inputs", "small_inputs", "files"), _LIST),
+    "known_failures": (_reasons, "targets with the reason of each"),
     **dict.fromkeys(("expect", "small_expect"), (_counts, "operators with how many of each")),
 }
 _REMARKS = ("family", "note", "parameters")  # for readers; `size` of a model is one, too

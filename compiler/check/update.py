@@ -22,7 +22,9 @@ def updated(locked: Locked, judged: Iterable[Judged]) -> dict[Cell, Figures]:
 
 def _differs(judged: Judged, now: Figures) -> bool:
     before = judged.locked
-    return before is None or bool(judged.findings) or (now.versions, now.fusions) != (before.versions, before.fusions)
+    if before is None or any(finding.kind != "built-not-run" for finding in judged.findings):
+        return True
+    return (now.versions, now.fusions, now.ran) != (before.versions, before.fusions, before.ran)
 
 
 def described(before: Locked, after: Locked) -> str:

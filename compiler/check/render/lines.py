@@ -34,7 +34,9 @@ def status(judged: Judged) -> str:
     if failing:
         return failing[0].kind
     measured = judged.measured
-    return "built, not run" if measured is not None and measured.status == "not run" else "passed"
+    if measured is None or measured.failure is not None or measured.why:
+        return "known failure"
+    return "passed" if measured.status == "passed" else "built, not run"
 
 
 def progress(judged: Judged, *, holds: bool) -> str:
