@@ -42,9 +42,17 @@ class TensorRt:
         from backends.tensorrt.passes.trim_outputs import TrimOutputs
         from compiler.passes.fold_constants import FoldConstants
         from compiler.passes.infer_shapes import InferShapes
+        from compiler.passes.split_key_value_cache import SplitKeyValueCache
 
-        # Bodies that took an operator's place compute from constants what the parser wants to see as a constant.
-        return (TrimOutputs(), ExpandUntaken(), InferShapes(), FoldConstants(), ScatterReductions())
+        return (
+            SplitKeyValueCache(),  # for one Attention with a past, all would be expanded
+            TrimOutputs(),
+            ExpandUntaken(),
+            # Bodies that took an operator's place compute from constants what the parser wants to see as a constant.
+            InferShapes(),
+            FoldConstants(),
+            ScatterReductions(),
+        )
 
     def build(self, graph: Path, signature: Signature, options: Mapping[str, Any], out: Path) -> Artifact:
         from backends.tensorrt import engine

@@ -5,14 +5,21 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from compiler.ir.inference import inferred
+from compiler.passes.rewriting import graphs, is_open
 
 
 class InferShapes(ir.passes.InPlacePass):
-    """onnx's own inference, except that what the model's interface says about itself is left as it is."""
+    """onnx's own inference, where anything is left to find out.
+
+    What the model's interface says about itself is left as it is.
+    """
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
-        modified = False
         interface = {*model.graph.inputs, *model.graph.outputs}
+        results = (value for graph in graphs(model) for node in graph for value in node.outputs if value.name)
+        if not any(value.type is None or is_open(value) for value in results if value not in interface):
+            return ir.passes.PassResult(model, False)
+        modified = False
         for value, kind, shape in inferred(model):
             # What a subgraph takes, and does not say the type of, may be a sequence.
             if value in interface or (value.type is None and value.producer() is None):

@@ -10,15 +10,13 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from compiler.passes.reshaping import sizes_of
-from compiler.passes.rewriting import LocalRewrite, dims
+from compiler.passes.rewriting import INVENTED, LocalRewrite, is_open
 from compiler.passes.shape_contents import Contents
 from compiler.passes.size_rules import Known, Sizes, sizes_after
 from compiler.passes.sizes import Size
 
 # In a model's `meta`: the largest value of each named dim.
 LARGEST = "plumbline.largest"
-
-_INVENTED = "unk__"  # how onnx's inference begins a name that nobody gave
 
 
 class NameSizes(LocalRewrite):
@@ -38,16 +36,10 @@ class NameSizes(LocalRewrite):
 
     def visit(self, node: ir.Node) -> None:
         result = node.outputs[0] if node.outputs else None
-        if result is not None and _is_open(result) and not result.is_graph_output():
+        if result is not None and is_open(result) and not result.is_graph_output():
             found = sizes_after(node, self._known)
             self.edit.modified |= found is not None and _name(result, found)
         self._known.contents.learn(node)
-
-
-def _is_open(value: ir.Value) -> bool:
-    """Whether there is anything left to name; most graphs come with names for all their dims."""
-    sizes = dims(value)
-    return sizes is None or any(size is None or (isinstance(size, str) and _INVENTED in size) for size in sizes)
 
 
 def _name(value: ir.Value, found: Sizes) -> bool:
@@ -68,7 +60,7 @@ def _better(old: Size | None, new: Size | None) -> Size | None:
 
 
 def _is_invented(size: Size) -> bool:
-    return any(name.startswith(_INVENTED) for name in size.names)
+    return any(name.startswith(INVENTED) for name in size.names)
 
 
 def _dim(size: Size) -> int | str:

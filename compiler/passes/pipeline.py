@@ -87,6 +87,7 @@ DEFAULT: tuple[Step, ...] = (
     _step("fuse-group-normalization", "after the tidying"),
     _step("fuse-attention", "after the tidying, which finds the sizes that must agree"),
     _step("fuse-repeated-heads", "after fuse-attention"),
+    _step("fuse-key-value-cache", "after fuse-repeated-heads, which looks for a cache without repetitions"),
     _step("fuse-rotary-embedding", "after the tidying; its angles lose their second half"),
     _step("infer-shapes", "again: what has become constant gives more shapes away"),
     _step("fuse-gelu", "before the algebra, which would move its factors into weights"),

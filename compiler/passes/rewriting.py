@@ -293,6 +293,15 @@ def _named(name: str | None) -> str | None:
     return None if name is None or name.strip().lower() in _NO_NAMES else name.replace(" ", "")
 
 
+INVENTED = "unk__"  # how onnx's inference begins a name that nobody gave
+
+
+def is_open(value: ir.Value) -> bool:
+    """Whether there is a dim left to find a number or a name for; most graphs come with those of all dims."""
+    sizes = dims(value)
+    return sizes is None or any(size is None or (isinstance(size, str) and INVENTED in size) for size in sizes)
+
+
 def same_shape(one: ir.Value | None, other: ir.Value | None) -> bool:
     """Whether both certainly have one shape."""
     mine, theirs = dims(one), dims(other)

@@ -123,6 +123,15 @@ def _expand(node: ir.Node, known: Known) -> Sizes | None:
     return _stretched(source, target.sizes) if source is not None and target is not None else None
 
 
+def _tile(node: ir.Node, known: Known) -> Sizes | None:
+    source, times = sizes_of(node.inputs[0]), known.contents.of(input_of(node, 1))
+    if source is None or times is None or len(source) != len(times.sizes):
+        return None
+    return tuple(
+        None if size is None or count is None else size * count for size, count in zip(source, times.sizes, strict=True)
+    )
+
+
 def _unsqueeze(node: ir.Node, known: Known) -> Sizes | None:
     sizes, axes = sizes_of(node.inputs[0]), ints(node, "axes", 1)
     if sizes is None or axes is None:
@@ -243,6 +252,7 @@ _RULES: dict[str, Rule] = {
     "Transpose": _transpose,
     "Reshape": _reshape,
     "Expand": _expand,
+    "Tile": _tile,
     "Unsqueeze": _unsqueeze,
     "Squeeze": _squeeze,
     "Concat": _concat,

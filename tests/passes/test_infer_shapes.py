@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import onnx_ir as ir
+import pytest
 from check import apply, parse
 
 from compiler.passes.infer_shapes import InferShapes
@@ -54,3 +55,9 @@ def test_sizes_of_constants_are_followed() -> None:
     assert apply(InferShapes(), model)
     shape = next(iter(model.graph)).outputs[0].shape
     assert shape is not None and [str(dim) for dim in shape] == ["n", "2", "3"]
+
+
+def test_nothing_is_inferred_where_all_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = parse("(float[n,3] x) => (float[n,3] y) <float[n,3] t> { t = Relu(x) y = Neg(t) }")
+    monkeypatch.delattr("compiler.passes.infer_shapes.inferred")
+    assert not apply(InferShapes(), model)
