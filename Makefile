@@ -14,7 +14,7 @@ SIZE ?= small
 TARGET ?= onnxruntime
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format models bench bench-compile bench-passes bench-zoo bench-architectures operators fuzz clean
+.PHONY: help demo test check lint format models bench bench-compile bench-passes bench-zoo bench-architectures operators fuzz clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-zA-Z_\/%<>.-]+:.*## / {printf "  make %-28s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,10 @@ demo: $(READY) ## compile a real model (MiniLM) for every target that can be bui
 test: $(READY) ## lint, types and the whole test suite
 	$(MAKE) --no-print-directory lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+JOBS ?= 1
+check: $(READY) ## the small zoo against models/parity.lock, on every target: JOBS=2 TARGETS=onnxruntime,openvino
+	$(BIN)/compile check models/zoo.toml --jobs $(JOBS) $(if $(filter command line,$(origin TARGETS)),--target $(TARGETS))
 
 lint: $(READY) ## ruff and strict types
 	$(BIN)/ruff check .
