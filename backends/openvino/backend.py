@@ -41,8 +41,10 @@ class OpenVino:
         from backends.openvino.passes.transform_matrices import TransformMatrices
         from backends.openvino.passes.wrap_integers import WrapIntegers
         from compiler.passes.sequence_major import SequenceMajor
+        from compiler.passes.split_key_value_cache import SplitKeyValueCache
 
         return (
+            SplitKeyValueCache(),  # before the attention is taken apart, which is done best without
             DecomposeAttention(),
             EmptyRows(),  # what the expansion of an attention asks
             SpellOutTile(),
