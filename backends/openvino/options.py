@@ -16,6 +16,7 @@ DEVICE = "CPU"
 OWN: dict[str, str] = {
     "threads": "threads of all streams together (default: one for each core)",
     "weights": "float32 (default), or float16: half the file, and rounded weights",
+    "cache": "no (default), or yes: keep what OpenVINO makes of the model for the next load",
 }
 KNOWN: dict[str, str] = {
     "PERFORMANCE_HINT": "LATENCY (default), THROUGHPUT or CUMULATIVE_THROUGHPUT",
@@ -36,6 +37,8 @@ _DEFAULTS = {
 }
 # Said by `threads`, or no setting of a model at all.
 _NOT_OFFERED = {"INFERENCE_NUM_THREADS", "DEVICE_ID", "CACHE_DIR", "WEIGHTS_PATH", "ENABLE_WEIGHTLESS"}
+
+_CHOICES = {"weights": ("float32", "float16"), "cache": ("no", "yes")}  # the default first
 
 
 def help_texts() -> dict[str, str]:
@@ -60,8 +63,9 @@ def check(options: Mapping[str, Any], core: openvino.Core) -> None:
                 hint=did_you_mean(name, known) or f"one of {', '.join(known)}",
             )
     _threads(options)
-    if options.get("weights", "float32") not in ("float32", "float16"):
-        raise UsageError("bad-option", f"weights cannot be '{options['weights']}'", hint="float32 or float16")
+    for name, choices in _CHOICES.items():
+        if options.get(name, choices[0]) not in choices:
+            raise UsageError("bad-option", f"{name} cannot be '{options[name]}'", hint=" or ".join(choices))
     for name in options:
         if name not in OWN:
             _try(name, str(options[name]), core)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from backends.openvino import model_cache
 from backends.openvino import options as settings
 from compiler.contracts import Array, Arrays, Artifact, Closing, Signature
 from compiler.errors import CompileError, UsageError
@@ -24,9 +25,12 @@ class OpenVinoSession(Closing):
 
         core = openvino.Core()
         settings.check(options, core)
+        graph, properties = folder / artifact.files[0], settings.properties(options)
+        self._cached = options.get("cache") == "yes"
+        if self._cached:
+            properties |= model_cache.properties(graph, properties)
         try:
-            model = core.read_model(folder / artifact.files[0])
-            self._compiled = core.compile_model(model, settings.DEVICE, settings.properties(options))
+            self._compiled = core.compile_model(core.read_model(graph), settings.DEVICE, properties)
         except RuntimeError as error:
             raise CompileError(
                 "runtime-refused", "OpenVINO does not take this graph", why=str(error).strip().splitlines()[-1]
@@ -40,6 +44,7 @@ class OpenVinoSession(Closing):
     @property
     def effective(self) -> Mapping[str, Any]:
         read = self._compiled.get_property
+        kept = {"loaded_from_cache": read("LOADED_FROM_CACHE")} if self._cached else {}
         return {
             "device": ", ".join(read("EXECUTION_DEVICES")),
             "precision": read("INFERENCE_PRECISION_HINT").to_string(),
@@ -47,6 +52,7 @@ class OpenVinoSession(Closing):
             "hint": str(read("PERFORMANCE_HINT")).rpartition(".")[2],
             "streams": read("NUM_STREAMS"),
             "threads": read("INFERENCE_NUM_THREADS"),
+            **kept,
         }
 
     def __call__(self, inputs: Arrays) -> dict[str, Array]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
@@ -14,8 +15,18 @@ from contract import AFFINE, BackendContract, N
 
 import backends
 import compiler
-from compiler.contracts import Dim
+from compiler import bundle, cache
+from compiler.contracts import Array, Dim
 from compiler.errors import CompileError, UsageError
+
+
+def weights(seed: int) -> Array:
+    return np.random.default_rng(seed).integers(-9, 9, (64, 64)).astype(np.float32)
+
+
+def weighted(seed: int) -> str:
+    numbers = ", ".join(str(int(number)) for number in weights(seed).ravel())
+    return f"(float[n,64] x) => (float[n,64] y) <float[64,64] w = {{{numbers}}}> {{ y = MatMul(x, w) }}"
 
 
 class TestOpenVino(BackendContract):
@@ -35,6 +46,7 @@ class TestOpenVino(BackendContract):
             {"threads": "many"},
             {"threads": "-1"},
             {"weights": "int8"},
+            {"cache": "maybe"},
             {"NUM_STREAMS": "some"},
             {"PERFORMANCE_HINT": "FAST"},
             {"INFERENCE_PRECISION_HINT": "f64"},
@@ -76,6 +88,80 @@ class TestOpenVino(BackendContract):
         with self.opened(folder, text, N, **options):
             pass
         assert abs((folder / "out" / "model.bin").stat().st_size - 4096 * size) < 256
+
+    # -- the cache ----------------------------------------------------------------------------------------------
+
+    def test_what_was_compiled_once_is_found_again(
+        self, compiled: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv(cache.ROOT, str(folder / "cache"))
+        x = np.random.default_rng(0).standard_normal((3, 16), np.float32)
+        answers = []
+        options: tuple[dict[str, str], ...] = ({}, {"cache": "yes"}, {"cache": "yes"})
+        for wanted, found in zip(options, (None, False, True), strict=True):
+            with backends.load(compiled, options=wanted) as session:
+                answers.append(session({"x": x})["output"].tobytes())
+                assert session.effective.get("loaded_from_cache") is found
+            assert bool(cache.entries()) == bool(wanted)
+        assert len(set(answers)) == 1
+        (entry,) = cache.entries()
+        assert entry.kind == "openvino"
+
+    def test_weights_that_changed_in_place_are_seen(
+        self, compiled: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """OpenVINO's own key covers them; ours names the graph alone."""
+        monkeypatch.setenv(cache.ROOT, str(folder / "cache"))
+        place = shutil.copytree(compiled, folder / "copy")
+        x, file = np.ones((1, 16), np.float32), place / "model.bin"
+        weights, answers = np.fromfile(file, np.float32), []
+        for factor in (1, 2, 2):
+            (weights * np.float32(factor)).tofile(file)
+            with backends.get("openvino").open(bundle.read(place).artifact, place, {"cache": "yes"}) as session:
+                answers.append((session.effective["loaded_from_cache"], session({"x": x})["output"].tolist()))
+        assert [found for found, _ in answers] == [False, False, True]
+        assert answers[0][1] != answers[1][1] == answers[2][1]
+
+    def test_weights_are_not_kept_again(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv(cache.ROOT, str(folder / "cache"))
+        with self.opened(folder, weighted(1), N, cache="yes"):
+            pass
+        (entry,) = cache.entries()
+        assert 0 < entry.size < (folder / "out" / "model.bin").stat().st_size
+
+    def test_other_weights_and_properties_are_not_mistaken_for_the_same(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv(cache.ROOT, str(folder / "cache"))
+        x = np.ones((1, 64), np.float32)
+        cases: list[tuple[int, dict[str, object]]] = [(1, {}), (2, {}), (1, {"threads": 1}), (2, {"NUM_STREAMS": "2"})]
+        cases.append((1, {"INFERENCE_PRECISION_HINT": "f16"}))
+        for seed, options in cases:
+            with self.opened(folder, weighted(seed), N, cache="yes", **options) as session:
+                assert session.effective["loaded_from_cache"] is False
+                answer = session({"x": x})["y"]
+            if "INFERENCE_PRECISION_HINT" not in options:
+                np.testing.assert_allclose(answer, x @ weights(seed), rtol=1e-5)
+
+    @pytest.mark.parametrize("left", [b"", b"no model", None], ids=["nothing", "something else", "a half"])
+    def test_what_is_broken_in_the_cache_is_made_again(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch, left: bytes | None
+    ) -> None:
+        monkeypatch.setenv(cache.ROOT, str(folder / "cache"))
+        x = np.ones((1, 64), np.float32)
+        for _ in range(2):
+            with self.opened(folder, weighted(1), N, cache="yes") as session:
+                assert session.effective["loaded_from_cache"] is False
+                np.testing.assert_allclose(session({"x": x})["y"], x @ weights(1), rtol=1e-5)
+            for file in (folder / "cache").rglob("*.blob"):
+                content = file.read_bytes()
+                file.chmod(0o600)
+                file.write_bytes(content[: len(content) // 2] if left is None else left)
+
+    def test_a_cache_that_is_turned_off_is_no_error(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv(cache.ROOT, "off")
+        with self.opened(folder, AFFINE, N, cache="yes") as session:
+            assert session.effective["loaded_from_cache"] is False
 
     # -- whole numbers ------------------------------------------------------------------------------------------
 
