@@ -63,6 +63,7 @@ class Measured:
     status: Status
     figures: Figures | None = None
     failure: Failure | None = None
+    slack: Mapping[str, float] = field(default_factory=dict)  # output -> above 1 where few elements tell its rms
     why: Mapping[str, str] = field(default_factory=dict)  # output -> in words, for those that leave their budget
     operators: Mapping[str, int] = field(default_factory=dict)  # of the optimized graph
     declined: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # pass -> places that it left alone, and why

@@ -19,7 +19,7 @@ from compiler.errors import CompileError
 
 _ROOT = str(Path(__file__).resolve().parents[2])
 _LAST_LINES = 3
-_GRACE = 5.0  # seconds
+_GRACE = 2.0  # seconds
 
 
 def run(tasks: Sequence[Task], jobs: int) -> Iterator[tuple[Task, Report]]:
@@ -37,6 +37,8 @@ def run(tasks: Sequence[Task], jobs: int) -> Iterator[tuple[Task, Report]]:
     finally:
         for member in crew:
             member.stop()
+        for member in crew:
+            member.wait()
 
 
 class _Member(threading.Thread):
@@ -66,9 +68,14 @@ class _Member(threading.Thread):
             self._done.put((task, report))
 
     def stop(self) -> None:
+        """No further model; what is under way is interrupted."""
         self._stopped = True
         if self._worker is not None:
-            self._worker.stop()
+            self._worker.interrupt()
+
+    def wait(self) -> None:
+        if self._worker is not None:
+            self._worker.wait()
 
 
 class _Worker:
@@ -114,9 +121,12 @@ class _Worker:
             hint="compile it alone, with --debug",
         )
 
-    def stop(self) -> None:
-        """As an interrupt, on which it ends the runtime's process that it may have started; by force if need be."""
+    def interrupt(self) -> None:
+        """On which it ends the runtime's process that it may have started."""
         self._child.send_signal(signal.SIGINT)
+
+    def wait(self) -> None:
+        """Until it has ended; by force if need be."""
         try:
             self._child.wait(timeout=_GRACE)
         except subprocess.TimeoutExpired:

@@ -137,7 +137,7 @@ def _compared(measured: Measured, now: Figures, before: Figures) -> Iterator[Fin
         if name not in before.outputs:
             yield Finding("not-in-lock", f"the lock does not have the output '{name}'", Exit.DIFFERS)
         elif name not in measured.why:
-            yield from _numbers(name, numbers, before.outputs[name], since)
+            yield from _numbers(name, numbers, before.outputs[name], measured.slack.get(name, 1.0), since)
     for name in sorted(before.outputs.keys() - now.outputs.keys()):
         yield Finding("output-gone", f"the output '{name}' of the lock is gone", Exit.DIFFERS)
     if now.precision != before.precision:
@@ -154,16 +154,19 @@ def _compared(measured: Measured, now: Figures, before: Figures) -> Iterator[Fin
         yield Finding("larger", f"it has grown from {words.size(before.bytes)} to {words.size(now.bytes)}{since}")
 
 
-def _numbers(name: str, now: Numbers, before: Numbers, since: str) -> Iterator[Finding]:
+def _numbers(name: str, now: Numbers, before: Numbers, slack: float, since: str) -> Iterator[Finding]:
     grown = []
     if now.used > limit(before.used, USED_FACTOR, USED_FLOOR):
         was = words.percent(before.used)
         grown.append(f"its worst element uses {words.percent(now.used)} of the budget, {was} before")
-    if now.rms > limit(before.rms, RMS_FACTOR, RMS_FLOOR):
+    if now.rms > limit(before.rms, RMS_FACTOR, RMS_FLOOR) * slack:
         grown.append(f"all elements together are off by {now.rms:.2g} units, {before.rms:.2g} before")
     if grown:
         yield Finding("worse", f"'{name}' got worse: {'; '.join(grown)}{since}", Exit.DIFFERS)
-    elif before.used > limit(now.used, USED_FACTOR, USED_FLOOR) or before.rms > limit(now.rms, RMS_FACTOR, RMS_FLOOR):
+    elif (
+        before.used > limit(now.used, USED_FACTOR, USED_FLOOR)
+        or before.rms > limit(now.rms, RMS_FACTOR, RMS_FLOOR) * slack
+    ):
         text = f"'{name}' got better: {words.percent(before.used)} of its budget before, {words.percent(now.used)} now"
         yield Finding("better", f"{text}; --update holds it to that")
 

@@ -25,8 +25,8 @@ _AS_WRITTEN = "as the graph says"
 _PRECISIONS = {"f32": "float32", "f16": "float16", "bf16": "bfloat16", "f64": "float64"}
 
 
-def measured(manifest: Mapping[str, Any], size: int) -> Measured:
-    """What a finished compilation tells; `size` is that of the artifact's files."""
+def measured(manifest: Mapping[str, Any], size: int, units: Mapping[str, Any]) -> Measured:
+    """What a finished compilation tells; `size` is of the artifact's files, `units` what its errors are counted in."""
     verdict, artifact = manifest["verdict"], manifest["artifact"]
     figures = Figures(
         precision=_precision(manifest),
@@ -42,6 +42,7 @@ def measured(manifest: Mapping[str, Any], size: int) -> Measured:
     return Measured(
         verdict["status"],
         figures,
+        slack={name: float(unit["unlucky"]) for name, unit in units.items()},
         why={output["output"]: _why(output) for output in verdict["outputs"] if not output["passed"]},
         operators=manifest["operators"],
         declined=_declined(manifest["passes"]),

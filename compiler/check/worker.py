@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import sys
@@ -12,6 +13,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from compiler.bundle import REFERENCE
 from compiler.check import cells
 from compiler.check.cells import Measured
 from compiler.check.manifest import Entry
@@ -98,8 +100,11 @@ def _job(task: Task, target: str) -> Job:
 
 
 def _measured(result: Result, task: Task) -> Measured:
-    size = sum((result.folder / name).stat().st_size for name in result.manifest["artifact"]["files"])
+    folder = result.folder
+    size = sum((folder / name).stat().st_size for name in result.manifest["artifact"]["files"])
+    units = json.loads((folder / REFERENCE / "units.json").read_text(encoding="utf-8"))
+    found = measured(result.manifest, size, units)
     if result.passed and not task.keep:
-        shutil.rmtree(result.folder)
-        return measured(result.manifest, size)
-    return replace(measured(result.manifest, size), bundle=str(result.folder))
+        shutil.rmtree(folder)
+        return found
+    return replace(found, bundle=str(folder))

@@ -84,6 +84,12 @@ def test_the_error_of_all_elements_is_held_more_closely(before: float, now: floa
     assert failing(found) == (["worse"] if fails else [])
 
 
+def test_few_elements_tell_little_and_get_slack() -> None:
+    now, before = with_numbers(0.1, 2.7), with_numbers(0.1, 0.9)
+    assert judged(now, before=before).failed
+    assert not judged(now, before=before, slack={"y": 2.0}).failed
+
+
 def test_what_leaves_its_budget_fails_for_that_reason_alone() -> None:
     found = judged(with_numbers(40.0, 300.0), why={"y": "off by a mile (batch=3)"})
     assert failing(found) == ["numbers-differ"]
