@@ -42,6 +42,7 @@ def status(judged: Judged) -> str:
 def progress(judged: Judged, *, holds: bool) -> str:
     """A line for each cell as soon as it is done."""
     _, _, what, used, *_ = row(judged)
+    what += ", accepted" if holds and judged.failed else ""
     return " ".join(filter(None, [mark(holds=holds), f"{judged.cell}:", what, used, f"({_time(judged)})"]))
 
 
