@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
-from tvm import relax
+from tvm import relax, te, tirx
 
 from backends.tvm.emit.op import Emit, Op, Result
 from backends.tvm.emit.reductions import narrowed, widened
@@ -101,4 +102,36 @@ def _fixed(op: Op, extent: Any) -> int:
     return extent
 
 
-EMIT: dict[str, Emit] = {"Conv": _conv, "ConvTranspose": _conv_transpose}
+def _col2im(op: Op) -> Result:
+    """Windows laid back to where they were cut: each element is the sum of those that cover it."""
+    image, kernel = op.integers("image_shape", 1) or [], op.integers("block_shape", 2) or []
+    count = len(kernel)
+    strides, dilations = op.attr("strides", None) or [1] * count, op.attr("dilations", None) or [1] * count
+    pads = op.attr("pads", None) or [0] * (2 * count)
+    cells = math.prod(kernel)
+    windows = [
+        (image[axis] + pads[axis] + pads[count + axis] - dilations[axis] * (kernel[axis] - 1) - 1) // strides[axis] + 1
+        for axis in range(count)
+    ]
+
+    def compute(data: te.Tensor) -> te.Tensor:
+        over = [te.reduce_axis((0, size), name=f"k{place}") for place, size in enumerate(kernel)]
+
+        def element(*index: Any) -> Any:
+            cell, window, covers = tirx.IntImm("int64", 0), tirx.IntImm("int64", 0), []
+            for axis, i in enumerate(index[2:]):
+                start = i + pads[axis] - over[axis] * dilations[axis]
+                place = tirx.floordiv(start, strides[axis])
+                covers += [tirx.EQ(place * strides[axis], start), place >= 0, place < windows[axis]]
+                cell = cell * kernel[axis] + over[axis]
+                window = window * windows[axis] + tirx.max(tirx.min(place, windows[axis] - 1), 0)
+            value = data(index[0], index[1] * cells + cell, window)
+            return te.sum(tirx.if_then_else(tirx.all(*covers), value, tirx.const(0, data.dtype)), axis=over)
+
+        shape = [data.shape[0], tirx.floordiv(data.shape[1], cells), *image]
+        return te.compute(shape, element, name="T_col2im")
+
+    return narrowed(op, op.te(compute, widened(op, op.x())))
+
+
+EMIT: dict[str, Emit] = {"Col2Im": _col2im, "Conv": _conv, "ConvTranspose": _conv_transpose}

@@ -7,7 +7,6 @@ that number has a name, and so many places from the front are the result.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,36 +18,7 @@ from backends.tvm.emit.indexing import sortable, unravelled
 from backends.tvm.emit.op import Emit, Op, Result
 from backends.tvm.emit.runtime_sizes import extents_of, named, whole
 from backends.tvm.emit.slicing import slice_axis
-
-Buffers = Sequence[Any]
-Body = Callable[[Buffers, Buffers], None]
-
-
-def filling(op: Op, body: Body, outputs: Sequence[tuple[list[Any], str]], *inputs: relax.Expr) -> list[relax.Var]:
-    """A kernel in the form of statements; `body(inputs, outputs)` writes them."""
-
-    def kernel(ins: Any, outs: Any) -> Any:
-        from tvm.script.ir_builder import IRBuilder
-        from tvm.script.ir_builder import tirx as T
-
-        with IRBuilder() as builder:
-            with T.seq_scope():
-                body(ins, outs)
-            return builder.get()
-
-    def compute(shapes: list[list[Any]], *tensors: te.Tensor) -> list[te.Tensor]:
-        buffers = [
-            tirx.decl_buffer(shape, dtype, f"filled{place}", layout=None)
-            for place, (shape, (_, dtype)) in enumerate(zip(shapes, outputs, strict=True))
-        ]
-        dtypes = [dtype for _, dtype in outputs]
-        name = op.type.lower()
-        made: list[te.Tensor] = te.extern(shapes, list(tensors), kernel, dtype=dtypes, out_buffers=buffers, name=name)
-        return made
-
-    shapes = [[expression(extent) for extent in shape] for shape, _ in outputs]
-    made = op.te(compute, shapes, *inputs)
-    return [op.emit(relax.TupleGetItem(made, place)) for place in range(len(outputs))]
+from backends.tvm.emit.statements import Buffers, filling
 
 
 def _true_places(op: Op, flags: relax.Expr) -> tuple[relax.Expr, Extent]:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from tvm import relax, te, tirx
 
+from backends.tvm.emit.elementwise import number
 from backends.tvm.emit.extents import Extent, expression
 from backends.tvm.emit.op import Emit, Op, Result
 from backends.tvm.emit.reductions import narrowed, widened
@@ -226,7 +227,7 @@ def _sampled(op: Op, mode: str, at: Callable[[Any], Any], spot: _Spot, before: A
 
 def _cubic(op: Op, at: Callable[[Any], Any], first: Any, part: Any, before: Any) -> Any:
     weights = [
-        _cubic_weight(distance, op.attr("cubic_coeff_a", -0.75))
+        cubic_weight(distance, op.attr("cubic_coeff_a", -0.75))
         for distance in (part + _real(1), part, _real(1) - part, _real(2) - part)
     ]
     places = [first - 1, first, first + 1, first + 2]
@@ -245,11 +246,15 @@ def _cubic(op: Op, at: Callable[[Any], Any], first: Any, part: Any, before: Any)
     return value
 
 
-def _cubic_weight(distance: Any, a: float) -> Any:
+def cubic_weight(distance: Any, a: float) -> Any:
     """Keys' kernel, at a distance of 0..1 or 1..2."""
-    near = ((_real(a + 2) * distance - _real(a + 3)) * distance) * distance + _real(1)
-    far = ((_real(a) * distance - _real(5 * a)) * distance + _real(8 * a)) * distance - _real(4 * a)
-    return tirx.Select(distance <= _real(1), near, far)
+
+    def real(value: float) -> Any:
+        return number(value, distance)
+
+    near = ((real(a + 2) * distance - real(a + 3)) * distance) * distance + real(1)
+    far = ((real(a) * distance - real(5 * a)) * distance + real(8 * a)) * distance - real(4 * a)
+    return tirx.Select(distance <= real(1), near, far)
 
 
 def _antialiased(op: Op, axis: _Axis) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
