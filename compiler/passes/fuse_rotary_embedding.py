@@ -1,7 +1,8 @@
 """x * cos + rotate(x) * sin = RotaryEmbedding(x, cos, sin), where rotate([x1, x2]) = [-x2, x1] for the halves of x.
 
-The angles are the same in both halves, so the operator takes one half. Where only the first elements of each head are
-rotated, and the rest is joined to them again, that is the operator's rotary_embedding_dim.
+In the interleaved layout x1 and x2 are neighbours instead. The angles are the same for both, so the operator takes them
+once. Where only the first elements of each head are rotated, and the rest is joined to them again, that is the
+operator's rotary_embedding_dim.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ import onnx_ir as ir
 from compiler.passes.fusion import FLOATS, Fused, Fusion, UnfitError, hold, operands, user_of
 from compiler.passes.reshaping import sizes_of
 from compiler.passes.rewriting import input_of, made_by, rank, small_ints
-from compiler.passes.rotation_angles import Build, first_half, without_head_axis
+from compiler.passes.rotated_pairs import turned_pairs
+from compiler.passes.rotation_angles import Build, halved
 from compiler.passes.sizes import Size
 
 
@@ -35,10 +37,10 @@ class FuseRotaryEmbedding(Fusion):
         if rotation is None:
             return None
         hold(rotation.x.dtype in FLOATS, f"'{rotation.x.name}' is not known to be a float")
-        cosines, sines = (self._half(rotation.x, angles) for angles in (rotation.cosines, rotation.sines))
+        cosines, sines = (self._half(rotation, angles) for angles in (rotation.cosines, rotation.sines))
         whole = _partial(rotation)
         last, x, nodes = node, rotation.x, rotation.nodes
-        attributes: dict[str, Any] = {}
+        attributes: dict[str, Any] = {"interleaved": 1} if rotation.pairs else {}
         if whole is not None:
             last, x, more, attributes["rotary_embedding_dim"] = whole
             nodes = (*nodes, *more)
@@ -48,18 +50,17 @@ class FuseRotaryEmbedding(Fusion):
 
         return Fused(last, "RotaryEmbedding", inputs, nodes, attributes)
 
-    def _half(self, x: ir.Value, angles: ir.Value) -> tuple[Build, ir.Value]:
+    def _half(self, rotation: _Rotation, angles: ir.Value) -> tuple[Build, ir.Value]:
         """How the operator's angles are made, and what they are half of."""
-        here, there = sizes_of(x), sizes_of(angles)
-        flat = without_head_axis(angles)
-        if here is None or there is None or flat is None or len(here) != 4 or len(there) != 4:
+        here, there = sizes_of(rotation.x), sizes_of(angles)
+        if here is None or there is None or len(here) != 4 or len(there) != 4:
             raise UnfitError(f"its angles '{angles.name}' are not known to be [batch, 1, length, element]")
         fits = there[0] in (Size.of(1), here[0]) and there[1] == Size.of(1) and there[2:] == here[2:]
         hold(fits and None not in here, f"its angles '{angles.name}' may be other ones for each head")
-        build = first_half(flat)
-        if build is None:
-            raise UnfitError(f"the halves of its angles '{angles.name}' are not known to be equal")
-        return build, flat
+        found = halved(angles, rotation.pairs)
+        if isinstance(found, str):
+            raise UnfitError(f"its angles '{angles.name}' are not known to {found}")
+        return found
 
     def _built(self, place: ir.Node, x: ir.Value, build: Build, flat: ir.Value) -> ir.Value:
         """Angles for every batch; layers share them."""
@@ -85,6 +86,7 @@ class _Rotation:
     cosines: ir.Value
     sines: ir.Value
     nodes: tuple[ir.Node, ...]
+    pairs: bool  # whether x1 and x2 are neighbours, and not halves
 
 
 def _rotation(total: ir.Node, plain: ir.Value, turned: ir.Value) -> _Rotation | None:
@@ -93,13 +95,14 @@ def _rotation(total: ir.Node, plain: ir.Value, turned: ir.Value) -> _Rotation | 
         return None
     for x, cosines in operands(left):
         for rotated, sines in operands(right):
-            turn = _turn(rotated, x)
-            if turn:
-                return _Rotation(x, cosines, sines, (total, left, right, *turn))
+            for pairs, turned_by in ((False, _turned_halves), (True, turned_pairs)):
+                turn = turned_by(rotated, x)
+                if turn:
+                    return _Rotation(x, cosines, sines, (total, left, right, *turn), pairs)
     return None
 
 
-def _turn(rotated: ir.Value, x: ir.Value) -> tuple[ir.Node, ...]:
+def _turned_halves(rotated: ir.Value, x: ir.Value) -> tuple[ir.Node, ...]:
     """The nodes that join the second half of x, with its sign changed, and the first."""
     joined = made_by(rotated, "Concat")
     if joined is None or len(joined.inputs) != 2 or joined.attributes.get_int("axis", 0) not in (-1, 3):

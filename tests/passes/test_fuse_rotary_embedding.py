@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from check import apply, check_unchanged, parse, same_numbers
@@ -64,6 +66,109 @@ def test_every_spelling(body: str) -> None:
     check_fused(hub(X, body, *declared), ROTATED)
 
 
+PAIRS = (
+    "int64[1] last = {-1}",
+    "int64[3] twice = {1, 1, 8}",
+    "int64[3] twofold = {1, 1, 1}",
+    "int64[4] flat = {0, 2, -1, 8}",
+    "int64[3] row = {1, -1, 8}",
+    "int64[5] view = {0, 2, -1, 4, 2}",
+    "int64[4] tiles = {1, 1, 1, 2}",
+    "float[1,s,8] a",
+    "float[1,s,4,1] f4",
+    "float[1,s,4,2] f5",
+    "float[b,2,s,4,2] w",
+    "float[b,2,s,4,2] j",
+    "float[b,2,s,4] x1",
+    "float[b,2,s,4] x2",
+    "float[b,2,s,4] n",
+    "float[b,2,s,4,1] u1",
+    "float[b,2,s,4,1] u2",
+    "float[b,2,s,4,1] n5",
+    "float[b,2,s,8] t",
+)
+TWICE = "f4 = Unsqueeze(f, last) f5 = Tile(f4, tiles) a = Reshape(f5, row) "
+NEIGHBOURS = ANGLES.replace("a = Concat<axis=-1>(f, f) ", TWICE)
+STRIDED = "x1 = Slice(x, zero, end, last, two) x2 = Slice(x, one, end, last, two) "
+VIEWED = "w = Reshape(x, view) "
+JOIN = "j = Concat<axis=-1>(u1, u2) t = Reshape(j, flat) "
+SPREAD = "n = Neg(x2) u1 = Unsqueeze(n, last) u2 = Unsqueeze(x1, last) " + JOIN
+
+
+def pairs(body: str, interface: str = X) -> str:
+    return hub(interface, body, *CONSTANTS, *PAIRS)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        NEIGHBOURS + STRIDED + SPREAD + SUM,
+        NEIGHBOURS + STRIDED + "n5 = Unsqueeze(x2, last) u1 = Neg(n5) u2 = Unsqueeze(x1, last) " + JOIN + SUM,
+        NEIGHBOURS + VIEWED + "u2 = Slice(w, zero, one, last) n5 = Slice(w, one, two, last) u1 = Neg(n5) " + JOIN + SUM,
+        NEIGHBOURS + VIEWED + "u2, n5 = Split<axis=-1, num_outputs=2>(w) u1 = Neg(n5) " + JOIN + SUM,
+        NEIGHBOURS + VIEWED + "x1 = Gather<axis=-1>(w, i0) x2 = Gather<axis=4>(w, i1) " + SPREAD + SUM,
+        NEIGHBOURS.replace("Tile(f4, tiles)", "Concat<axis=-1>(f4, f4)") + STRIDED + SPREAD + SUM,
+    ],
+)
+def test_neighbours_instead_of_halves(body: str) -> None:
+    declared = (*CONSTANTS, *PAIRS, "int64 i0 = {0}", "int64 i1 = {1}")
+    check_fused(hub(X, body, *declared), ROTATED_PAIRS, interleaved=1)
+
+
+ROTATED_PAIRS = ["Cos", "Sin", "Shape", "Shape", "Concat", "Concat", "Expand", "Expand", "RotaryEmbedding"]
+
+
+def test_neighbours_of_angles_that_got_their_head_axis_at_once() -> None:
+    once = "c0 = Cos(g) c1 = Unsqueeze(c0, last) c2 = Tile(c1, double) c = Reshape(c2, whole) "
+    angles = once + re.sub(r"\bc", "d", once.replace("Cos", "Sin"))
+    declared = tuple(
+        text.replace("[b,", "[1,") for text in (*CONSTANTS, *PAIRS) if "] c" not in text and "] d" not in text
+    )
+    declared += (
+        "int64[3] double = {1, 1, 2}",
+        "int64[4] whole = {1, 1, -1, 8}",
+        "float[1,1,s,8] c",
+        "float[1,1,s,8] d",
+    )
+    declared += tuple(f"float[s,4{tail}] {out}{n}" for out in "cd" for n, tail in ((0, ""), (1, ",1"), (2, ",2")))
+    text = hub(X.replace("[1,s,4] f", "[s,4] g").replace("[b,", "[1,"), angles + STRIDED + SPREAD + SUM, *declared)
+    check_fused(text, ["Cos", "Sin", "Unsqueeze", "Unsqueeze", "RotaryEmbedding"], interleaved=1)
+
+
+@pytest.mark.parametrize(
+    ("body", "because"),
+    [
+        (ANGLES + STRIDED + SPREAD + SUM, "its angles 'c' are not known to have equal neighbours"),
+        (NEIGHBOURS + HALVES + TURN + SUM, "its angles 'c' are not known to have equal halves"),
+    ],
+)
+def test_angles_of_the_other_layout(body: str, because: str) -> None:
+    check_unchanged(FuseRotaryEmbedding(), pairs(body), because)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        NEIGHBOURS + STRIDED.replace("zero, end", "one, end", 1) + SPREAD + SUM,
+        NEIGHBOURS + STRIDED + SPREAD.replace("Neg(x2)", "Neg(x1)").replace("(x1, last)", "(x2, last)") + SUM,
+        NEIGHBOURS + STRIDED + SPREAD.replace("Neg", "Abs") + SUM,
+        NEIGHBOURS + STRIDED.replace("two", "three") + SPREAD + SUM,
+    ],
+)
+def test_other_turns_of_neighbours_are_left_alone(body: str) -> None:
+    check_unchanged(FuseRotaryEmbedding(), pairs(body))
+
+
+def test_the_first_elements_of_neighbours_only() -> None:
+    interface = "(float[1,2,s,12] z, float[1,s,4] f) => (float[1,2,s,12] y)"
+    split = "x = Slice(z, zero, eight, three) rest = Slice(z, eight, end, three) "
+    body = NEIGHBOURS + split + STRIDED + SPREAD + SUM.replace("y =", "r2 =") + " y = Concat<axis=-1>(r2, rest)"
+    declared = [text.replace("[b,", "[1,") for text in (*CONSTANTS, *PAIRS, "int64[1] eight = {8}", "float[b,2,s,8] x")]
+    check_fused(
+        hub(interface, body, *declared), ["Cos", "Sin", "RotaryEmbedding"], interleaved=1, rotary_embedding_dim=8
+    )
+
+
 def test_factors_on_the_angles_stay() -> None:
     angles = ANGLES.replace("c3 = Cos(a)", "c0 = Cos(a) c3 = Mul(c0, half)")
     check_fused(graph(angles + HALVES + TURN + SUM), ["Mul", *ROTATED])
@@ -106,11 +211,16 @@ def test_the_first_elements_only() -> None:
         (
             ANGLES.replace("a = Concat<axis=-1>(f, f)", "g = Neg(f) a = Concat<axis=-1>(f, g)") + HALVES + TURN + SUM,
             X,
-            "the halves of its angles 'c' are not known to be equal",
+            "its angles 'c' are not known to have equal halves",
         ),
         (
             HALVES + TURN + SUM,
             "(float[b,2,s,8] x, float[b,2,s,8] c, float[b,2,s,8] d) => (float[b,2,s,8] y)",
+            "may be other ones for each head",
+        ),
+        (
+            HALVES + TURN + SUM,
+            "(float[b,2,s,8] x, float[b,1,s,8] c, float[b,1,s,8] d) => (float[b,2,s,8] y)",
             "are not known to be [batch, 1, length, element]",
         ),
         (
