@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import shutil
 import subprocess
 import sys
@@ -184,6 +185,13 @@ class TestDeploying(Built):
         code = snippet("python").replace("build/mynet.tvm", str(bundle))
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100)
         assert done.stdout.split("\n")[0] == "[[16. 32. 48. 64.]", done.stderr
+
+    def test_the_host_says_how_many_threads(self, bundle: Path) -> None:
+        """Left to itself, TVM takes half of the cores of an x86 machine."""
+        code = snippet("python").replace("build/mynet.tvm", str(bundle))
+        code += "print(tvm_ffi.get_global_func('runtime.NumThreads')())"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100)
+        assert done.stdout.split("\n")[-2] == str(os.cpu_count()), done.stderr
 
     @pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler here")
     def test_in_c_plus_plus(self, bundle: Path, folder: Path) -> None:

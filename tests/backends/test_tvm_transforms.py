@@ -112,6 +112,7 @@ class TestQuantization(Agreement):
 
     def test_one_scale_and_blocks(self, tmp_path: Path) -> None:
         text = """(float[2,4] x, float s, float[2,2] b) => (int8[2,4] one, int8[2,4] blocks)
-            <int8[2,2] z = {0, 1, 2, 3}, int8 none = {0}> { one = QuantizeLinear(x, s, none)  blocks = QuantizeLinear<block_size = 2>(x, b, z) }"""
+            <int8[2,2] z = {0, 1, 2, 3}, int8 none = {0}> {
+            one = QuantizeLinear(x, s, none)  blocks = QuantizeLinear<block_size = 2>(x, b, z) }"""
         scales = np.array([[1, 2], [0.5, 0.1]], np.float32)
         self.agree(tmp_path, text, {"x": 9 * numbers(2, 4), "s": np.array(0.3, np.float32), "b": scales})
