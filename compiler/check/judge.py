@@ -91,15 +91,25 @@ def _findings(entry: Entry, target: str, measured: Measured, before: Figures | N
         return
     now = measured.figures
     assert now is not None
+    alone = [*_in_itself(entry, target, measured, now)]
+    yield from alone
+    if before is not None:
+        yield from _compared(measured, now, before)
+    elif not any(finding.fails for finding in alone):
+        yield Finding("not-in-lock", "the lock does not have it; --update adds it", Exit.DIFFERS)
+
+
+def _in_itself(entry: Entry, target: str, measured: Measured, now: Figures) -> Iterator[Finding]:
+    """What is wrong whatever the lock says; no update makes it right."""
     for output, why in measured.why.items():
         yield Finding("numbers-differ", f"'{output}' leaves its budget: {why}", Exit.DIFFERS)
     if not now.ran:
         yield _not_run(entry, target)
-    yield from _expected(entry, measured)
-    if before is None:
-        yield Finding("not-in-lock", "the lock does not have it; --update adds it", Exit.DIFFERS)
-        return
-    yield from _compared(measured, now, before)
+    for operator, count in sorted(entry.expect.items()):
+        found = measured.operators.get(operator, 0)
+        if found != count:
+            text = f"the manifest expects {count} {operator}, and there are {found}{_reasons(operator, measured)}"
+            yield Finding("expectation", text, Exit.DIFFERS)
 
 
 def _known(reason: str, measured: Measured) -> Finding:
@@ -118,14 +128,6 @@ def _not_run(entry: Entry, target: str) -> Finding:
         return Finding("built-not-run", "built, not run; the manifest allows it")
     hint = f'may_only_be_built = ["{target}"] in the manifest allows it'
     return Finding("built-not-run", f"built, but it cannot run here; {hint}", Exit.DIFFERS)
-
-
-def _expected(entry: Entry, measured: Measured) -> Iterator[Finding]:
-    for operator, count in sorted(entry.expect.items()):
-        found = measured.operators.get(operator, 0)
-        if found != count:
-            text = f"the manifest expects {count} {operator}, and there are {found}{_reasons(operator, measured)}"
-            yield Finding("expectation", text, Exit.DIFFERS)
 
 
 # -- against the lock -------------------------------------------------------------------------------------------

@@ -160,6 +160,11 @@ def test_what_is_not_in_the_lock_fails() -> None:
     assert failing(judged(BEFORE, before=None)) == ["not-in-lock"]
 
 
+def test_an_update_is_not_recommended_where_it_would_not_help() -> None:
+    for now, said in ((with_numbers(40.0), {"y": "off by a mile"}), (replace(BEFORE, ran=False), {})):
+        assert "--update" not in messages(judged(now, before=None, why=said))
+
+
 def test_what_only_the_lock_has_fails() -> None:
     found = judge.gone([ENTRY], {CELL: BEFORE, Cell("old", "tvm"): BEFORE})
     assert [(str(one.cell), failing(one)) for one in found] == [("old on tvm", ["gone"])]
