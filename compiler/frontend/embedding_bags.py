@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch.fx.experimental.symbolic_shapes import statically_known_true
 
-from compiler.frontend.inline import inline
+from compiler.frontend.inline import arguments_of, inline
 
 _BAGS = (
     torch.ops.aten.embedding_bag.padding_idx,
@@ -87,18 +87,12 @@ class _Bags:
 
 
 def replace(graph: torch.fx.Graph, node: torch.fx.Node) -> None:
-    operator = node.target
-    assert isinstance(operator, torch._ops.OpOverload)
-    arguments = operator._schema.arguments
-    given: dict[str, Any] = {
-        argument.name: argument.default_value for argument in arguments if argument.has_default_value()
-    }
-    given |= dict(zip((argument.name for argument in arguments), node.args, strict=False)) | node.kwargs
+    given = arguments_of(node)
     weight, indices, offsets, scale = (given[name] for name in ("weight", "indices", "offsets", "per_sample_weights"))
     padding = given.get("padding_idx")
     if padding is not None and padding < 0:
         # To the operator that dispatches it counts from the end; below that, -1 says that there is none.
-        padding = padding + weight.meta["val"].shape[0] if operator is _BAGS[0] else None
+        padding = padding + weight.meta["val"].shape[0] if node.target is _BAGS[0] else None
     bags = _Bags(int(given["mode"]), bool(given["include_last_offset"]), padding)
     size = _one_size(indices, offsets) if not bags.last_offset else None
     function, last = (bags.by_offsets, offsets) if size is None else (bags.of_one_size, size)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch.export import ExportedProgram
 
-from compiler.frontend import embedding_bags
+from compiler.frontend import embedding_bags, misexported
 from compiler.frontend.inline import inline
 
 
@@ -69,6 +69,7 @@ def _ask_in_public(graph: torch.fx.Graph, node: torch.fx.Node) -> None:
 
 _REPLACED = (
     (embedding_bags.replaceable, embedding_bags.replace),
+    (misexported.replaceable, misexported.replace),
     (_repeats_dynamically, _repeat),
     (_unsqueezes_complex, _unsqueeze),
     (_asks_whether_all_is_true, _ask_in_public),

@@ -10,6 +10,17 @@ from torch._guards import detect_fake_mode
 from torch.fx.experimental.proxy_tensor import make_fx
 
 
+def arguments_of(node: torch.fx.Node) -> dict[str, Any]:
+    """All arguments of an operator by their names in its schema, defaults with them."""
+    operator = node.target
+    assert isinstance(operator, torch._ops.OpOverload)
+    arguments = operator._schema.arguments
+    given: dict[str, Any] = {
+        argument.name: argument.default_value if argument.has_default_value() else None for argument in arguments
+    }
+    return given | dict(zip(given, node.args, strict=False)) | node.kwargs
+
+
 def inline(
     graph: torch.fx.Graph,
     function: Callable[..., torch.Tensor],

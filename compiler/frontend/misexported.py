@@ -1,0 +1,169 @@
+"""Operators that torch's exporter writes otherwise than torch computes them, or so that few runtimes take them.
+
+Each is written in operators that come out right. tests/frontend/test_misexported.py has the case that shows each fault.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from compiler.frontend.inline import arguments_of, inline
+
+_aten = torch.ops.aten
+
+
+def replaceable(node: torch.fx.Node) -> bool:
+    rule = _RULES.get(node.target)
+    return rule is not None and rule[0](node, arguments_of(node))
+
+
+def replace(graph: torch.fx.Graph, node: torch.fx.Node) -> None:
+    given, nodes = arguments_of(node), node.all_input_nodes
+    _, compute = _RULES[node.target]
+
+    def computed(*values: Any) -> torch.Tensor:
+        known = dict(zip(nodes, values, strict=True))
+        return compute(*torch.fx.map_arg(tuple(given.values()), known.__getitem__))
+
+    inline(graph, computed, list(nodes), before=node, instead_of=[node])
+
+
+# -- softmax in another type: the exporter converts the result and not what goes in ----------------------------------
+
+
+def _converts(node: torch.fx.Node, given: dict[str, Any]) -> bool:
+    return given["dtype"] not in (None, given["self"].meta["val"].dtype)
+
+
+def _softmax(data: torch.Tensor, dim: int, dtype: torch.dtype) -> torch.Tensor:
+    return torch.softmax(data.to(dtype), dim)
+
+
+def _log_softmax(data: torch.Tensor, dim: int, dtype: torch.dtype) -> torch.Tensor:
+    return torch.log_softmax(data.to(dtype), dim)
+
+
+# -- average pooling: the exporter forgets a divisor of one's own ----------------------------------------------------
+
+
+def _divides(node: torch.fx.Node, given: dict[str, Any]) -> bool:
+    fixed = all(isinstance(size, int) for size in given["self"].meta["val"].shape[-_spatial(node) :])
+    return given["divisor_override"] is not None and (fixed or not given["ceil_mode"])
+
+
+def _spatial(node: torch.fx.Node) -> int:
+    return 3 if node.target is _aten.avg_pool3d.default else 2
+
+
+def _pooled(dims: int) -> Callable[..., torch.Tensor]:
+    def pool(
+        data: torch.Tensor,
+        kernel: Sequence[int],
+        stride: Sequence[int],
+        padding: Sequence[int],
+        ceil: bool,
+        counted: bool,
+        divisor: int,
+    ) -> torch.Tensor:
+        kernel, padding = _each(kernel, dims), _each(padding, dims)
+        stride = _each(stride, dims) if len(stride) else kernel
+        pads: list[int] = []
+        for axis in reversed(range(dims)):
+            before, size = padding[axis], data.shape[axis - dims] + 2 * padding[axis]
+            more = _behind(size, kernel[axis], stride[axis], before) if ceil else 0
+            pads += [before, before + more]
+        average = (F.avg_pool2d if dims == 2 else F.avg_pool3d)(F.pad(data, pads), kernel, stride)
+        return average * (math.prod(kernel) / divisor)
+
+    return pool
+
+
+def _each(values: Sequence[int], dims: int) -> list[int]:
+    return list(values) * dims if len(values) == 1 else list(values)
+
+
+def _behind(size: int, kernel: int, stride: int, before: int) -> int:
+    """What the last window, which begins within the data or before it, reaches over the end."""
+    count = -(-(size - kernel) // stride) + 1
+    if (count - 1) * stride >= size - before:
+        count -= 1
+    return max(0, (count - 1) * stride + kernel - size)
+
+
+# -- padding: OpenVINO has no "wrap" -------------------------------------------------------------------------------
+
+
+def _goes_round(node: torch.fx.Node, given: dict[str, Any]) -> bool:
+    return given["mode"] == "circular" and all(isinstance(amount, int) for amount in given["pad"])
+
+
+def _circular(data: torch.Tensor, pad: Sequence[int], mode: str, value: float | None) -> torch.Tensor:
+    for place, (left, right) in enumerate(zip(pad[::2], pad[1::2], strict=True)):
+        dim = data.dim() - 1 - place
+        if min(left, right) < 0:
+            data = data.narrow(dim, max(-left, 0), data.shape[dim] + min(left, 0) + min(right, 0))
+        before = [data.narrow(dim, data.shape[dim] - left, left)] if left > 0 else []
+        behind = [data.narrow(dim, 0, right)] if right > 0 else []
+        data = torch.cat([*before, data, *behind], dim) if before or behind else data
+    return data
+
+
+# -- the others ------------------------------------------------------------------------------------------------------
+
+
+def _averages(node: torch.fx.Node, given: dict[str, Any]) -> bool:
+    """The exporter writes a sum where a mean is asked for; whole numbers round down, which is left to it."""
+    return given["reduce"] == "mean" and node.meta["val"].dtype.is_floating_point
+
+
+def _scatter_mean(
+    data: torch.Tensor, dim: int, index: torch.Tensor, source: torch.Tensor, reduce: str, include_self: bool
+) -> torch.Tensor:
+    total = data if include_self else torch.zeros_like(data)
+    count = torch.ones_like(data) if include_self else torch.zeros_like(data)
+    total = total.scatter_add(dim, index, source)
+    count = count.scatter_add(dim, index, torch.ones_like(source))
+    return total / count if include_self else torch.where(count == 0, data, total / count.clamp(min=1))
+
+
+def _always(node: torch.fx.Node, given: dict[str, Any]) -> bool:
+    return True
+
+
+def _log_sigmoid(data: torch.Tensor) -> torch.Tensor:
+    """The logarithm of what was rounded to 1 is 0."""
+    return -F.softplus(-data)
+
+
+def _beside_each_other(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Stacks become sequences of tensors, which only onnxruntime takes."""
+    parts = [tensor.reshape(1) if tensor.dim() == 0 else tensor for tensor in tensors]
+    return torch.cat(parts, 0 if parts[0].dim() == 1 else 1)
+
+
+def _below_each_other(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
+    return torch.cat([tensor.reshape(1, -1) if tensor.dim() < 2 else tensor for tensor in tensors], 0)
+
+
+def _as_columns(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
+    return torch.cat([tensor.reshape(-1, 1) if tensor.dim() < 2 else tensor for tensor in tensors], 1)
+
+
+_Applies = Callable[[torch.fx.Node, dict[str, Any]], bool]
+_RULES: dict[Any, tuple[_Applies, Callable[..., torch.Tensor]]] = {
+    _aten.avg_pool2d.default: (_divides, _pooled(2)),
+    _aten.avg_pool3d.default: (_divides, _pooled(3)),
+    _aten.column_stack.default: (_always, _as_columns),
+    _aten.hstack.default: (_always, _beside_each_other),
+    _aten.log_sigmoid.default: (_always, _log_sigmoid),
+    _aten.log_softmax.int: (_converts, _log_softmax),
+    _aten.pad.default: (_goes_round, _circular),
+    _aten.scatter_reduce.two: (_averages, _scatter_mean),
+    _aten.softmax.int: (_converts, _softmax),
+    _aten.vstack.default: (_always, _below_each_other),
+}
