@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx_ir as ir
 
+from backends.openvino import extensions
 from backends.openvino import options as settings
 from backends.openvino.integers import bound
 from backends.openvino.refusals import refuse_wrong
@@ -31,21 +32,23 @@ def build(
 
     from compiler.passes.infer_shapes import InferShapes
 
-    settings.check(options, openvino.Core())
+    core = openvino.Core()
+    settings.check(options, core)
+    extension = extensions.adopt(options, out, core)
     source = ir.load(graph)
     InferShapes()(source)  # expanding operators left values without a type
     refuse_wrong(source, target)
     integers = bound(source, signature.dims, target)
-    facts: dict[str, Any] = {}
+    facts = dict(extensions.FACTS) if extension else {}
     if integers is not None:
         facts["largest_integer"] = integers.largest
     if integers is not None and integers.watched:
         facts["guard"] = GUARD
         _watch(source, integers.watched)
         _save(source, graph)
-    model = _converted(graph, source, target)
+    model = _converted(graph, extension, source, target)
     openvino.save_model(model, out / MODEL, compress_to_fp16=options.get("weights") == "float16")
-    return (MODEL, str(Path(MODEL).with_suffix(".bin"))), facts
+    return (MODEL, str(Path(MODEL).with_suffix(".bin")), *([extension.name] if extension else [])), facts
 
 
 def _watch(model: ir.Model, watched: Sequence[ir.Value]) -> None:
@@ -82,11 +85,11 @@ def _save(model: ir.Model, graph: Path) -> None:
     changed.rename(graph)
 
 
-def _converted(graph: Path, source: ir.Model, target: str) -> openvino.Model:
+def _converted(graph: Path, extension: Path | None, source: ir.Model, target: str) -> openvino.Model:
     import openvino
 
     try:
-        return openvino.convert_model(graph)
+        return openvino.convert_model(graph, extension=None if extension is None else str(extension))
     except (RuntimeError, openvino.frontend.OpConversionFailure) as error:
         raise _refused(str(error), source, target) from error
 
@@ -106,7 +109,7 @@ def _refused(message: str, source: ir.Model, target: str) -> CompileError:
         f"{target} cannot build this model",
         where="; ".join(dict.fromkeys(describe(node) for node in named[:3])) or None,
         why=" / ".join(dict.fromkeys(reasons[:4])) or message.strip(),
-        hint="another --target may take it",
+        hint=f"another --target may take it, or OpenVINO with --option openvino.{extensions.OPTION}=FILE.so",
     )
 
 

@@ -16,6 +16,7 @@ DEVICE = "CPU"
 OWN: dict[str, str] = {
     "threads": "threads of all streams together (default: one for each core)",
     "weights": "float32 (default), or float16: half the file, and rounded weights",
+    "extension": "a library of OpenVINO extensions to compile and run with; it becomes part of the bundle",
     "cache": "no (default), or yes: keep what OpenVINO makes of the model for the next load",
 }
 KNOWN: dict[str, str] = {

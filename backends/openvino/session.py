@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from backends.openvino import model_cache
+from backends.openvino import extensions, model_cache
 from backends.openvino import options as settings
 from compiler.contracts import Array, Arrays, Artifact, Closing, Signature
 from compiler.errors import CompileError, UsageError
@@ -25,6 +25,7 @@ class OpenVinoSession(Closing):
 
         core = openvino.Core()
         settings.check(options, core)
+        extensions.load(artifact, folder, core)
         graph, properties = folder / artifact.files[0], settings.properties(options)
         self._cached = options.get("cache") == "yes"
         if self._cached:
