@@ -13,7 +13,7 @@ _UNARY = (
     "HardSigmoid", "Elu", "Selu", "Celu", "LeakyRelu", "Swish", "Mish", "Reciprocal", "Ceil", "Floor", "Round", "Sign",
     "Cast", "Not", "Sin", "Cos", "Clip", "Identity",
 )  # fmt: skip
-_BINARY = ("Add", "Sub", "Mul", "Div", "Pow", "Max", "Min")
+BINARY = ("Add", "Sub", "Mul", "Div", "Pow", "Max", "Min")
 _LONGEST = 16
 
 
@@ -49,7 +49,7 @@ def chain(last: ir.Node, *kinds: str) -> tuple[ir.Node, list[Link]] | None:
 def _link(node: ir.Node) -> Link | None:
     if is_op(node, *_UNARY):
         return Link(node, 0)
-    if not is_op(node, *_BINARY) or len(node.inputs) != 2:
+    if not is_op(node, *BINARY) or len(node.inputs) != 2:
         return None
     for index in (0, 1):
         varies, other = node.inputs[index], node.inputs[1 - index]

@@ -69,6 +69,8 @@ def _tidy(group: str) -> tuple[Step, ...]:
         _step("collapse-reshapes", "chains", group),
         _step("collapse-slices", "chains", group),
         _step("collapse-concats", "chains", group),
+        _step("keep-reduced-dims", "after the chains, which leave one Squeeze or Unsqueeze", group),
+        _step("unflatten-gathers", "after the chains, which leave one Reshape", group),
         _step("merge-duplicate-weights", "after all that makes constants", group),
         _step("merge-common-subexpressions", "last: the others make nodes equal", group),
     )
@@ -100,7 +102,8 @@ DEFAULT: tuple[Step, ...] = (
     _step("fold-batch-norms", "before fold-scales, which may follow it", "algebra"),
     _step("fold-scales", "after the norms", "algebra"),
     _step("move-transposes", "after the tidying, which took the obvious ones", "algebra"),
-    _step("move-reshapes", "as above", "algebra"),
+    _step("join-transposes", "after move-transposes, which takes those that are not joined", "algebra"),
+    _step("move-reshapes", "after the tidying, which took the obvious ones", "algebra"),
     *_tidy("algebra"),
     Step("sweep", "compiler.passes.remove_dead_code:RemoveDeadCode", "what the others left behind"),
     _step("simplify", "last: it is taken only where it finds something that the others did not", optional=True),

@@ -48,5 +48,32 @@ def test_what_stays(graph: str, because: str) -> None:
     check_unchanged(FoldScales(), graph, because)
 
 
+BIASED = ROWS.replace("t, ", "t, float[n,3,4] u, ") + "float[4] b = {1, 2, 3, 4}, float[4] s = {5, 6, 7, 8}"
+
+
+@pytest.mark.parametrize("body", ["u = Add(t, b)  y = Mul(u, s)", "u = Add(b, t)  y = Mul(s, u)"])
+def test_a_scale_goes_through_the_bias_of_a_product(body: str) -> None:
+    graph = f"{BIASED}> {{ t = MatMul(x, w)  {body} }}"
+    before, after = parse(graph), parse(graph)
+    assert apply(FoldScales(), after)
+    assert [node.op_type for node in after.graph if node.op_type != "Identity"] == ["MatMul", "Add"]
+    assert not apply(FoldScales(), after)
+    assert Judge(before, [draw(before)]).difference(after) is None
+
+
+@pytest.mark.parametrize(
+    ("body", "because"),
+    [
+        ("t = MatMul(x, w)  u = Add(t, b)  v = Mul(u, s)  y = Add(u, v)", "the Add before it has other users"),
+        ("t = MatMul(x, w)  u = Add(t, b)  v = Mul(u, s)  y = Add(v, b)", "'b' is shared"),
+        ("t = MatMul(x, w)  u = Add(t, b)  v = Mul(u, s)  y = Add(v, t)", "other users"),
+        ("t = MatMul(x, w)  u = Add(t, b)  y = Mul(u, h)", "leave the range"),
+    ],
+)
+def test_a_bias_that_stays_as_it_is(body: str, because: str) -> None:
+    graph = f"{BIASED}, float[n,3,4] v, float[4] h = {{3e38, 3e38, 3e38, 3e38}}> {{ {body} }}"
+    check_unchanged(FoldScales(), graph, because)
+
+
 def test_a_product_has_no_place_for_a_shift() -> None:
     check_unchanged(FoldScales(), ROWS + "float[4] s = {1, 2, 3, 4}> { t = MatMul(x, w)  y = Add(t, s) }")
