@@ -29,9 +29,7 @@ def failure(seed: int, changes: Counter[str] | None = None) -> str | None:
         records = pipeline.run(after)
         if changes is not None:
             changes.update({record.name for record in records if record.modified})
-        pipeline.run(after)  # may find what better shapes give away
-        again = {record.name for record in pipeline.run(after) if record.modified}
-        if again - {"infer-shapes"}:  # which may find another name for what it does not know
+        if again := {record.name for record in pipeline.run(after) if record.modified}:
             return f"did not settle: {', '.join(sorted(again))}"
         if found := Judge(before, draws).difference(after):
             return f"at point {found[0]}, {found[1]}"
