@@ -1,4 +1,4 @@
-"""Workers side by side. Each lives on from model to model; one that dies is replaced, and its model is told failed."""
+"""Workers side by side, one for each model. Of one that dies, the model has failed; the others go on."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def run(tasks: Sequence[Task], jobs: int) -> Iterator[tuple[Task, Report]]:
 
 
 class _Member(threading.Thread):
-    """One thread with one worker at a time."""
+    """One thread, with one worker at a time."""
 
     def __init__(self, ahead: queue.SimpleQueue[Task], done: queue.SimpleQueue[tuple[Task, Report]], jobs: int) -> None:
         super().__init__(daemon=True)
@@ -50,26 +50,28 @@ class _Member(threading.Thread):
         self._done = done
         self._jobs = jobs
         self._worker: _Worker | None = None
-        self._stopped = False
+        self._stopped = threading.Event()
 
     def run(self) -> None:
-        while not self._stopped:
+        while not self._stopped.is_set():
             try:
                 task = self._ahead.get_nowait()
             except queue.Empty:
                 return
-            self._worker = self._worker or _Worker(self._jobs)
+            self._worker = _Worker(self._jobs)
             try:
                 report = self._worker.do(task)
             except (EOFError, OSError):
-                died, self._worker = self._worker, None
-                failure = cells.failed(died.obituary(task))
+                if self._stopped.is_set():
+                    return
+                failure = cells.failed(self._worker.obituary(task))
                 report = Report(dict.fromkeys(task.targets, failure), {})
+            self._worker.wait()
             self._done.put((task, report))
 
     def stop(self) -> None:
         """No further model; what is under way is interrupted."""
-        self._stopped = True
+        self._stopped.set()
         if self._worker is not None:
             self._worker.interrupt()
 

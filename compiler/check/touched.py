@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import sys
 import sysconfig
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 from compiler.bundle import sha256
 
 _OURS = Path(__file__).resolve().parents[2]
+_INSTALLED = frozenset({"site-packages", "dist-packages"})
 _NO_FILES = ("/proc", "/sys", "/dev")
 
 
@@ -22,8 +22,8 @@ class Touched:
     def __init__(self, *apart: Path) -> None:
         self._paths: set[str] = set()
         # Packages are known by their versions, and plumbline by the hash of its own source.
-        installed = [Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
-        places = (*installed, _OURS / "compiler", _OURS / "backends", *map(Path, _NO_FILES), *apart)
+        python = [Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib")]
+        places = (*python, _OURS / "compiler", _OURS / "backends", *map(Path, _NO_FILES), *apart)
         self._apart = tuple(f"{place.resolve()}{os.sep}" for place in places)
 
     def hear(self, event: str, arguments: tuple[Any, ...]) -> None:
@@ -33,22 +33,14 @@ class Touched:
             if reads and isinstance(path, (str, Path)):
                 self._paths.add(os.path.abspath(path))  # noqa: PTH100 - a hook must be quick
 
-    def take(self) -> dict[str, str]:
-        """Path and hash of each file that was read since the last time and still is there."""
+    def files(self) -> dict[str, str]:
+        """Path and hash of each file that was read and still is there."""
         files = {Path(_source(path)) for path in self._paths}
-        found = {str(file): sha256(file) for file in sorted(files) if file.is_file() and not self._is_apart(file)}
-        self._paths = set()  # only now: taking a hash opens the file, too
-        return found
-
-    def forget_modules(self) -> None:
-        """What the user's code imported: the next model reads its own, also where it has the same name."""
-        for name, module in list(sys.modules.items()):
-            file = getattr(module, "__file__", None)
-            if file and not self._is_apart(Path(file)):
-                del sys.modules[name]
+        return {str(file): sha256(file) for file in sorted(files) if file.is_file() and not self._is_apart(file)}
 
     def _is_apart(self, file: Path) -> bool:
-        return str(file.resolve()).startswith(self._apart)
+        place = file.resolve()
+        return str(place).startswith(self._apart) or not _INSTALLED.isdisjoint(place.parts)
 
 
 def _source(path: str) -> str:

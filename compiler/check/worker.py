@@ -1,4 +1,7 @@
-"""The process that compiles: one model after the other, each for its targets. It may crash; the others go on."""
+"""The process that compiles one model for its targets. It may crash; the others go on.
+
+One process for each model: what the user's code registers with torch, or leaves in memory, meets no other model.
+"""
 
 from __future__ import annotations
 
@@ -49,18 +52,11 @@ class Report:
 
 def main(requests: int, answers: int) -> None:
     asked, told = Connection(requests, writable=False), Connection(answers, readable=False)
-    touched: Touched | None = None
-    while True:
-        try:
-            task: Task = asked.recv()
-        except EOFError:
-            return
-        if touched is None:
-            touched = Touched(task.output)
-            sys.addaudithook(touched.hear)
-        found = dict(_compiled(task))
-        told.send(Report(found, touched.take()))
-        touched.forget_modules()
+    task: Task = asked.recv()
+    touched = Touched(task.output)
+    sys.addaudithook(touched.hear)
+    found = dict(_compiled(task))
+    told.send(Report(found, touched.files()))
 
 
 def _compiled(task: Task) -> Iterator[tuple[str, Measured]]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import json
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -112,37 +114,46 @@ def test_without_a_cache_nothing_is_found(entry: Entry, tmp_path: Path, monkeypa
 # -- which files were read --------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def touched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Touched]:
-    """Hears what a test does. A hook cannot be taken off again, so this one is told when to stop."""
-    found, listening = Touched(tmp_path / "output"), [True]
+@contextmanager
+def heard(*apart: Path) -> Iterator[Touched]:
+    """Hears what the block does. A hook cannot be taken off again, so it is told when to stop."""
+    found, listening = Touched(*apart), [True]
     sys.addaudithook(lambda event, arguments: found.hear(event, arguments) if listening else None)
-    monkeypatch.syspath_prepend(tmp_path)
     yield found
     listening.clear()
 
 
-def test_modules_and_data_are_heard_of_and_outputs_are_not(touched: Touched, tmp_path: Path) -> None:
+def test_modules_and_data_are_heard_of_and_outputs_are_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a_users_module.py").write_text("VALUE = 1\n")
     (tmp_path / "weights.bin").write_bytes(b"weights")
     (tmp_path / "output").mkdir()
     (tmp_path / "output" / "model.onnx").touch()
-    importlib.import_module("a_users_module")
-    (tmp_path / "weights.bin").read_bytes()
-    (tmp_path / "output" / "model.onnx").read_bytes()
-    (tmp_path / "written.txt").write_text("only written")
-    here = {Path(name).name: digest for name, digest in touched.take().items() if name.startswith(str(tmp_path))}
+    monkeypatch.syspath_prepend(tmp_path)
+    with heard(tmp_path / "output") as found:
+        importlib.import_module("a_users_module")
+        (tmp_path / "weights.bin").read_bytes()
+        (tmp_path / "output" / "model.onnx").read_bytes()
+        (tmp_path / "written.txt").write_text("only written")
+    here = {Path(name).name: digest for name, digest in found.files().items() if name.startswith(str(tmp_path))}
     assert here.keys() == {"a_users_module.py", "weights.bin"}
     assert here["weights.bin"] == sha256(tmp_path / "weights.bin")
-    touched.take()
-    assert touched.take() == {}, "taking hashes is not heard"
 
 
-def test_a_module_is_read_again_by_the_next_model(touched: Touched, tmp_path: Path) -> None:
+def test_a_module_is_known_by_its_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "another_users_module.py").write_text("VALUE = 1\n")
-    for _ in range(2):  # the second time from its compiled form
-        importlib.import_module("another_users_module")
-        assert [Path(name).name for name in touched.take() if name.startswith(str(tmp_path))] == [
-            "another_users_module.py"
-        ]
-        del sys.modules["another_users_module"]
+    monkeypatch.syspath_prepend(tmp_path)
+    importlib.import_module("another_users_module")
+    del sys.modules["another_users_module"]
+    with heard() as found:
+        importlib.import_module("another_users_module")  # from its compiled form
+    assert {Path(name).name for name in found.files() if name.startswith(str(tmp_path))} == {"another_users_module.py"}
+
+
+def test_what_is_installed_is_known_by_its_version(tmp_path: Path) -> None:
+    place = tmp_path / "dist-packages" / "library.py"
+    place.parent.mkdir()
+    place.touch()
+    found = Touched()
+    found.hear("open", (str(place), "r", 0))
+    found.hear("open", (json.__file__, "r", 0))
+    assert found.files() == {}
