@@ -34,10 +34,11 @@ class OpenVino:
 
     def passes(self) -> Sequence[Any]:
         from backends.openvino.passes.decompose_attention import DecomposeAttention
-        from backends.openvino.passes.empty_outputs import EmptyOutputs
         from backends.openvino.passes.empty_rows import EmptyRows
+        from backends.openvino.passes.empty_values import EmptyValues
         from backends.openvino.passes.spell_out_tile import SpellOutTile
         from backends.openvino.passes.spell_out_unsqueeze import SpellOutUnsqueeze
+        from backends.openvino.passes.spell_out_wrap import SpellOutWrap
         from backends.openvino.passes.transform_matrices import TransformMatrices
         from backends.openvino.passes.wrap_integers import WrapIntegers
         from compiler.passes.sequence_major import SequenceMajor
@@ -49,10 +50,11 @@ class OpenVino:
             EmptyRows(),  # what the expansion of an attention asks
             SpellOutTile(),
             SpellOutUnsqueeze(),
+            SpellOutWrap(),
             SequenceMajor(),
             TransformMatrices(),
             WrapIntegers(),
-            EmptyOutputs(),
+            EmptyValues(),  # last: what the others write may be empty, too
         )
 
     def build(self, graph: Path, signature: Signature, options: Mapping[str, Any], out: Path) -> Artifact:

@@ -7,9 +7,10 @@ import onnx_ir as ir
 import pytest
 from check import apply, check_unchanged, draw, parse, same_numbers
 
-from backends.openvino.passes.empty_outputs import EmptyOutputs
 from backends.openvino.passes.empty_rows import EmptyRows
+from backends.openvino.passes.empty_values import EmptyValues
 from backends.openvino.passes.spell_out_unsqueeze import SpellOutUnsqueeze
+from backends.openvino.passes.spell_out_wrap import SpellOutWrap
 from backends.openvino.passes.transform_matrices import TransformMatrices
 from backends.openvino.passes.wrap_integers import WrapIntegers
 from compiler.contracts import Array, Arrays
@@ -53,6 +54,37 @@ def test_constant_axes_stay() -> None:
 def test_axes_whose_number_is_not_known_stay() -> None:
     text = "(float[2] x, int64[k] a) => (float[m,n] y) { y = Unsqueeze(x, a) }"
     check_unchanged(SpellOutUnsqueeze(), text, because="rank")
+
+
+# -- padding that goes around -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "pads"),
+    [
+        ('(float[2,n,4] x, int64[6] p) => (float[a,b,c] y) { y = Pad<mode = "wrap">(x, p) }', [0, 2, 1, 1, 0, 3]),
+        (
+            '(float[n,4] x, int64[2] p) => (float[n,c] y) <int64[1] a = {-1}> { y = Pad<mode = "wrap">(x, p, , a) }',
+            [2, 1],
+        ),
+    ],
+)
+def test_padding_that_goes_around_gathers(text: str, pads: list[int]) -> None:
+    original, model = rewritten(SpellOutWrap(), text)
+    assert "Pad" not in operators(model)
+    same_numbers(original, model, {**draw(original), "p": np.array(pads)})
+
+
+def test_constant_pads_touch_their_axes_only() -> None:
+    text = '(float[2,n,4] x) => (float[2,b,4] y) <int64[6] p = {0, 1, 0, 0, 2, 0}> { y = Pad<mode = "wrap">(x, p) }'
+    original, model = rewritten(SpellOutWrap(), text)
+    assert len([node for node in model.graph if node.outputs[0].dtype is ir.DataType.FLOAT]) == 2
+    same_numbers(original, model)
+
+
+def test_other_padding_stays() -> None:
+    text = '(float[2,n] x) => (float[3,n] y) <int64[4] p = {1, 0, 0, 0}> { y = Pad<mode = "edge">(x, p) }'
+    check_unchanged(SpellOutWrap(), text)
 
 
 # -- 8 and 16 bits --------------------------------------------------------------------------------------------------
@@ -143,17 +175,30 @@ def test_what_openvino_transforms_well_stays() -> None:
     check_unchanged(TransformMatrices(), "(float[2,n,2] x) => (float[2,n,2] y) { y = DFT(x) }", because="length")
 
 
-# -- outputs without elements ---------------------------------------------------------------------------------------
+# -- values without elements ---------------------------------------------------------------------------------------
 
 
 def test_an_empty_output_is_made() -> None:
     text = "(float[2] x) => (float[2] z, float[1,0,3] y) <float[1,0,3] y = {}> { z = Neg(x) }"
     model, original = parse(text), parse(text)
-    assert EmptyOutputs()(model).modified
+    assert EmptyValues()(model).modified
     verify(model)
     assert operators(model) == {"Neg", "ConstantOfShape"}
     same_numbers(original, model)
 
 
+def test_an_empty_result_is_made() -> None:
+    text = (
+        "(float[0,3] x, float[3] w) => (float[0,1] y) <int64[1] i = {2}> { t = Add(x, w)  y = Gather<axis = 1>(t, i) }"
+    )
+    original, model = rewritten(EmptyValues(), text)
+    assert operators(model) == {"ConstantOfShape"}
+    same_numbers(original, model)
+
+
+def test_what_may_be_empty_stays() -> None:
+    check_unchanged(EmptyValues(), "(float[n,3] x) => (float[n,3] y) { y = Neg(x) }")
+
+
 def test_other_constant_outputs_stay() -> None:
-    check_unchanged(EmptyOutputs(), "(float[2] x) => (float[2] z, float[1] y) <float[1] y = {1}> { z = Neg(x) }")
+    check_unchanged(EmptyValues(), "(float[2] x) => (float[2] z, float[1] y) <float[1] y = {1}> { z = Neg(x) }")
