@@ -138,7 +138,7 @@ def _compared(measured: Measured, now: Figures, before: Figures) -> Iterator[Fin
     for name, numbers in now.outputs.items():
         if name not in before.outputs:
             yield Finding("not-in-lock", f"the lock does not have the output '{name}'", Exit.DIFFERS)
-        elif name not in measured.why:
+        elif name not in measured.why and now.ran == before.ran:
             yield from _numbers(name, numbers, before.outputs[name], measured.slack.get(name, 1.0), since)
     for name in sorted(before.outputs.keys() - now.outputs.keys()):
         yield Finding("output-gone", f"the output '{name}' of the lock is gone", Exit.DIFFERS)
@@ -146,7 +146,9 @@ def _compared(measured: Measured, now: Figures, before: Figures) -> Iterator[Fin
         text = f"it computes in {now.precision}, and in {before.precision} before{since}"
         yield Finding("precision-changed", text, Exit.DIFFERS)
     if before.ran and not now.ran:
-        yield Finding("built-not-run", "when the lock was written it ran")
+        yield Finding("built-not-run", "when the lock was written it ran; its numbers are not those of a graph")
+    if now.ran and not before.ran:
+        yield Finding("runs-now", "it runs here, and the lock knows the graph alone; --update puts in its own numbers")
     for operator, count in sorted(before.fusions.items()):
         found = now.fusions.get(operator, 0)
         if found < count:

@@ -22,9 +22,13 @@ def updated(locked: Locked, judged: Iterable[Judged]) -> dict[Cell, Figures]:
 
 def _differs(judged: Judged, now: Figures) -> bool:
     before = judged.locked
-    if before is None or any(finding.kind != "built-not-run" for finding in judged.findings):
+    if before is None:
         return True
-    return (now.versions, now.fusions, now.ran) != (before.versions, before.fusions, before.ran)
+    if before.ran and not now.ran:
+        return False  # numbers of a graph never replace those of an artifact that ran
+    if any(finding.kind != "built-not-run" for finding in judged.findings):
+        return True
+    return (now.versions, now.fusions) != (before.versions, before.fusions)
 
 
 def described(before: Locked, after: Locked) -> str:

@@ -243,6 +243,18 @@ def test_an_update_never_makes_a_failure_the_rule() -> None:
         assert updated({}, [one]) == {}
 
 
+def test_numbers_of_a_graph_and_of_a_run_are_not_compared_and_never_replace_each_other_but_one_way() -> None:
+    entry = replace(ENTRY, may_only_be_built=("onnxruntime",))
+    graph, ran = replace(with_numbers(0.02, 0.1), ran=False), with_numbers(0.9, 5.0)
+    now_it_runs = judged(ran, entry, before=graph)
+    assert [finding.kind for finding in now_it_runs.findings] == ["runs-now"]
+    assert not now_it_runs.failed
+    assert updated({CELL: graph}, [now_it_runs]) == {CELL: ran}
+    now_it_does_not = judged(graph, entry, before=ran)
+    assert not now_it_does_not.failed
+    assert updated({CELL: ran}, [now_it_does_not]) == {CELL: ran}
+
+
 def test_an_update_takes_out_what_is_gone() -> None:
     old = Cell("old", "tvm")
     locked = {CELL: BEFORE, old: BEFORE}
