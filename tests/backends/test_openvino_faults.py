@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -133,6 +136,17 @@ def test_an_output_that_is_a_constant_without_elements_loses_its_axes(tmp_path: 
     onnx.save(onnx.helper.make_model(graph, opset_imports=opsets, ir_version=10), tmp_path / "model.onnx")
     model = openvino.Core().compile_model(openvino.convert_model(tmp_path / "model.onnx"), "CPU", F32)
     assert model([np.ones(1, np.float32)])[1].shape != (1, 0, 3)
+
+
+def test_to_gather_from_nothing_crashes(tmp_path: Path) -> None:
+    """In a process of its own; where the size is not fixed it does not happen."""
+    body = "(float[0,3] x) => (float[0,1] y) <int64[1] i = {2}> { y = Gather<axis = 1>(x, i) }"
+    model = onnx.parser.parse_model(f'<ir_version: 10, opset_import: ["": 24]> g {body}')
+    onnx.save(model, tmp_path / "model.onnx")
+    code = "import sys, numpy, openvino; model = openvino.convert_model(sys.argv[1]); "
+    code += "openvino.Core().compile_model(model, 'CPU')([numpy.zeros((0, 3), numpy.float32)])"
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "model.onnx")], capture_output=True, timeout=120)
+    assert done.returncode == -signal.SIGFPE
 
 
 @pytest.mark.parametrize("operator", ["Relu(x)", "Clip(x, low, high)", "Max(x, low)"])
