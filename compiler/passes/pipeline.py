@@ -61,6 +61,7 @@ def _tidy(group: str) -> tuple[Step, ...]:
         _step("collapse-casts", "before fold-constants, which forgets whether a CastLike saturates", group),
         _step("fold-constants", "after every constant is an initializer", group),
         _step("lift-constants", "again: what was folded are Constant nodes", group),
+        _step("remove-dead-code", "again: what fold-constants leaves behind still uses what others would fold", group),
         _step("name-sizes", "before fold-shapes, which reckons with the names", group),
         _step("fold-shapes", "before the chains: it says which Reshape takes a constant", group),
         _step("remove-no-ops", "after fold-shapes, which makes targets constant", group),

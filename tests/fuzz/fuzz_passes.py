@@ -21,9 +21,9 @@ from compiler.passes import pipeline
 from compiler.passes.agreement import Judge
 
 
-def failure(seed: int, changes: Counter[str] | None = None) -> str | None:
+def failure(seed: int, changes: Counter[str] | None = None, *, motifs: bool = True) -> str | None:
     """What goes wrong with one graph; None where nothing does."""
-    proto, draws = random_graph(seed)
+    proto, draws = random_graph(seed, motifs=motifs)
     before, after = ir.from_proto(proto), ir.from_proto(proto)
     try:
         records = pipeline.run(after)

@@ -138,7 +138,8 @@ class Maker:
             return np.asarray(array).astype(dtype)
         return self.rng.integers(0, 4, shape).astype(dtype)
 
-    def build(self, length: int) -> onnx.ModelProto:
+    def build(self, length: int, *, motifs: bool) -> onnx.ModelProto:
+        from random_motifs import MOTIFS
         from random_operators import OPERATORS
 
         for _ in range(int(self.rng.integers(1, 4))):
@@ -147,6 +148,8 @@ class Maker:
         chances = np.array(shares) / sum(shares)
         for _ in range(length):
             operators[int(self.rng.choice(len(operators), p=chances))](self)
+            if motifs and self.chance(0.2):
+                self.pick(MOTIFS)(self)
         return self.finish()
 
     def add_input(self) -> None:
@@ -193,8 +196,10 @@ def _declared(value: Value) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(value.name, _TYPES[value.dtype], shape)
 
 
-def random_graph(seed: int, length: int | None = None) -> tuple[onnx.ModelProto, list[dict[str, np.ndarray]]]:
-    """A graph, and inputs for it at every point."""
+def random_graph(
+    seed: int, length: int | None = None, *, motifs: bool = True
+) -> tuple[onnx.ModelProto, list[dict[str, np.ndarray]]]:
+    """A graph, and inputs for it at every point. Without `motifs`, it is made of single operators."""
     maker = Maker(seed)
-    model = maker.build(int(maker.rng.integers(4, 24)) if length is None else length)
+    model = maker.build(int(maker.rng.integers(4, 24)) if length is None else length, motifs=motifs)
     return model, [maker.draw(point) for point in range(POINTS)]
