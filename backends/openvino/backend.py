@@ -36,6 +36,7 @@ class OpenVino:
         from backends.openvino.passes.decompose_attention import DecomposeAttention
         from backends.openvino.passes.empty_rows import EmptyRows
         from backends.openvino.passes.empty_values import EmptyValues
+        from backends.openvino.passes.spell_out_ceil import SpellOutCeil
         from backends.openvino.passes.spell_out_tile import SpellOutTile
         from backends.openvino.passes.spell_out_unsqueeze import SpellOutUnsqueeze
         from backends.openvino.passes.spell_out_wrap import SpellOutWrap
@@ -49,6 +50,7 @@ class OpenVino:
             DecomposeAttention(),
             EmptyRows(),  # what the expansion of an attention asks
             SpellOutTile(),
+            SpellOutCeil(),
             SpellOutUnsqueeze(),
             SpellOutWrap(),
             SequenceMajor(),

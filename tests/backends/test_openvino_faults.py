@@ -138,6 +138,11 @@ def test_an_output_that_is_a_constant_without_elements_loses_its_axes(tmp_path: 
     assert model([np.ones(1, np.float32)])[1].shape != (1, 0, 3)
 
 
+def test_a_pool_that_rounds_up_has_windows_behind_its_data(tmp_path: Path) -> None:
+    body = "(float[1,1,2] x) => (float[1,1,1] y) { y = MaxPool<kernel_shape = [1], strides = [2], ceil_mode = 1>(x) }"
+    assert run(tmp_path, body, np.ones((1, 1, 2), np.float32)).shape == (1, 1, 2)
+
+
 def test_to_gather_from_nothing_crashes(tmp_path: Path) -> None:
     """In a process of its own; where the size is not fixed it does not happen."""
     body = "(float[0,3] x) => (float[0,1] y) <int64[1] i = {2}> { y = Gather<axis = 1>(x, i) }"

@@ -44,7 +44,7 @@ def row(name: str) -> tuple[str, str, str]:
             ours = read.thin(session(read.case.inputs))
     try:
         answers = direct(reference, read.case.inputs)
-    except RuntimeError as error:
+    except (RuntimeError, TypeError) as error:  # TypeError: what it takes is no tensor, or goes by other names
         return distance(ours, read.case), f"not converted: {str(error).strip().splitlines()[-1][:90]}", ""
     theirs = read.thin(dict(zip(ours, answers, strict=True)))
     return distance(ours, read.case), distance(theirs, read.case), apart(ours, theirs)

@@ -9,6 +9,7 @@ from check import apply, check_unchanged, draw, parse, same_numbers
 
 from backends.openvino.passes.empty_rows import EmptyRows
 from backends.openvino.passes.empty_values import EmptyValues
+from backends.openvino.passes.spell_out_ceil import SpellOutCeil
 from backends.openvino.passes.spell_out_unsqueeze import SpellOutUnsqueeze
 from backends.openvino.passes.spell_out_wrap import SpellOutWrap
 from backends.openvino.passes.transform_matrices import TransformMatrices
@@ -85,6 +86,29 @@ def test_constant_pads_touch_their_axes_only() -> None:
 def test_other_padding_stays() -> None:
     text = '(float[2,n] x) => (float[3,n] y) <int64[4] p = {1, 0, 0, 0}> { y = Pad<mode = "edge">(x, p) }'
     check_unchanged(SpellOutWrap(), text)
+
+
+# -- pools that round up ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "(float[1,1,2] x) => (float[1,1,1] y) { y = MaxPool<kernel_shape = [1], strides = [2], ceil_mode = 1>(x) }",
+        "(float[1,2,4,5] x) => (float[1,2,1,3] y) "
+        "{ y = MaxPool<kernel_shape = [1, 2], strides = [5, 2], ceil_mode = 1>(x) }",
+        "(float[1,1,2] x) => (float[1,1,1] y) { y = AveragePool<kernel_shape = [1], strides = [2], ceil_mode = 1>(x) }",
+    ],
+)
+def test_windows_behind_the_data_are_left_out(text: str) -> None:
+    original, model = rewritten(SpellOutCeil(), text)
+    assert "ceil_mode" not in model.graph[0].attributes
+    same_numbers(original, model)
+
+
+def test_pools_without_such_windows_stay() -> None:
+    text = "(float[1,1,5] x) => (float[1,1,3] y) { y = MaxPool<kernel_shape = [2], strides = [2], ceil_mode = 1>(x) }"
+    check_unchanged(SpellOutCeil(), text)
 
 
 # -- 8 and 16 bits --------------------------------------------------------------------------------------------------
