@@ -38,6 +38,7 @@ FOUND = {
     66: "the folder wrote a name into the shape of an output",
     62: "constants that passes make were not merged with equal ones",
     1913: "a value without a type met a pass that wanted one",
+    201858: "a layer norm was found at the second run only, when its shape was known",
 }
 
 
