@@ -25,11 +25,14 @@ def _reshape(op: Op) -> Result:
     if -1 in [extent for extent in target if isinstance(extent, int)]:
         open_place = next(place for place, extent in enumerate(target) if isinstance(extent, int) and extent == -1)
         others = target[:open_place] + target[open_place + 1 :]
-        if any(isinstance(extent, int) and extent == 0 for extent in others):
-            target[open_place] = 0
-        else:
-            target[open_place] = quotient(source, others, op.analyzer)
+        # Without elements any size would do: what it would be if the empty axes were left out on both sides.
+        whole, part = ([extent for extent in extents if not _is_zero(extent)] for extents in (source, others))
+        target[open_place] = quotient(whole, part, op.analyzer)
     return op.reshape(op.x(), target)
+
+
+def _is_zero(extent: Extent) -> bool:
+    return isinstance(extent, int) and extent == 0
 
 
 def _flatten(op: Op) -> Result:

@@ -103,3 +103,32 @@ def test_other_types_take_the_general_way(dtype: str) -> None:
     run = Lowered(lambda bb, a, b: relax.op.matmul(a, b), ["n", 7], [7, 3], dtypes=[dtype, dtype])
     np.testing.assert_array_equal(run(a, b), a @ b)
     assert run.explain.declined
+
+
+@pytest.mark.parametrize("depth", [512, 640, 770, 1000, 3072])
+@pytest.mark.parametrize("rows", [1, 17, "n"])
+def test_long_sums_are_added_up_in_parts(depth: int, rows: int | str) -> None:
+    """In one chain the error is 0.15 of this unit, at every length."""
+    w, bias = normal(depth, 50), normal(50, seed=1)
+    run = Lowered(
+        lambda bb, x: relax.op.add(bb.emit(relax.op.matmul(x, relax.const(w))), relax.const(bias)), [rows, depth]
+    )
+    assert not run.explain.declined
+    a = normal(rows if isinstance(rows, int) else 9, depth)
+    _near(run(a), a, w, bias.astype(np.float64))
+    error = run(a) - (a.astype(np.float64) @ w + bias)
+    assert np.sqrt(np.mean(error**2)) < 0.12 * EPSILON * depth
+
+
+def test_a_length_without_divisors_stays_whole() -> None:
+    w, a = normal(769, 50), normal(17, 769)
+    run = Lowered(lambda bb, x: relax.op.matmul(x, relax.const(w)), [17, 769])
+    assert not run.explain.declined
+    _near(run(a), a, w)
+
+
+def test_long_sums_of_two_tensors() -> None:
+    run = Lowered(lambda bb, x, y: relax.op.matmul(x, y), ["b", 17, 1024], ["b", 1024, 33])
+    assert not run.explain.declined
+    a, b = normal(2, 17, 1024), normal(2, 1024, 33, seed=1)
+    _near(run(a, b), a, b)

@@ -28,6 +28,8 @@ from backends.tvm.target import Machine
 
 _UNKNOWN = 8
 _UNROLL_AT_MOST = 32
+# Of this many steps a sum may be; shorter parts than these would cost time.
+_LONGEST_SUM, _SHORTEST_SUM = 384, 128
 # Threads run evenly when their number divides the tasks, or when the tasks are many.
 _MANY = 6
 
@@ -56,13 +58,21 @@ def schedule_tiled(sch: s_tir.Schedule, machine: Machine) -> None:
         _schedule_producer(sch, block, machine)
 
     spatial, reductions = split_loops(sch, tiles)
+    depth = product((extent(sch, loop) for loop in reductions), _UNKNOWN)
+    part = _in_parts(sch, reductions)
+    if part is not None:
+        *spatial, parts = sch.get_loops(tiles)
+        reductions = [parts]
     *lead, rows, columns = spatial
     row_tile, row = sch.split(rows, [None, height])
     panel, vector, lane = sch.split(columns, [None, width // machine.vector_lanes, machine.vector_lanes])
     outer = _order(sch, lead, panel, row_tile, reductions)
     sch.reorder(*outer, *reductions, row, vector, lane)
-    at = _share(sch, outer, reductions, height * width, machine)
+    at = _share(sch, outer, depth * height * width, machine)
     sch.reverse_compute_at(last, at)
+    if part is not None:
+        sch.compute_at(part, reductions[0])
+        _schedule_part(sch, part, len(sch.get_loops(tiles)) - 3, machine)
     sch.unroll(row)
     sch.unroll(vector)
     sch.vectorize(lane)
@@ -77,11 +87,34 @@ def _order(sch: s_tir.Schedule, lead: list[Loop], panel: Loop, row_tile: Loop, r
     return [*lead, panel, row_tile]
 
 
-def _share(sch: s_tir.Schedule, outer: list[Loop], reductions: list[Loop], tile_size: int, machine: Machine) -> Loop:
+def _in_parts(sch: s_tir.Schedule, reductions: list[Loop]) -> Block | None:
+    """A long sum as the sum of a few shorter ones, whose rounding errors do not add up over its whole length. A part is
+    what stays in registers; the sum of the parts is only touched between them."""
+    depth = extent(sch, reductions[0])
+    if len(reductions) != 1 or depth is None or depth <= _LONGEST_SUM:
+        return None
+    length = next((size for size in range(_LONGEST_SUM, _SHORTEST_SUM - 1, -1) if depth % size == 0), None)
+    if length is None:
+        return None
+    parts, _ = sch.split(reductions[0], [None, length])
+    return sch.rfactor(parts, 0)
+
+
+def _schedule_part(sch: s_tir.Schedule, part: Block, outside: int, machine: Machine) -> None:
+    *row, column, step = list(sch.get_loops(part))[outside:]  # a single row has no loop
+    vector, lane = sch.split(column, [None, machine.vector_lanes])
+    sch.reorder(step, *row, vector, lane)
+    for loop in (*row, vector):
+        sch.unroll(loop)
+    sch.vectorize(lane)
+    sch.set_scope(part, 0, "local")
+    sch.decompose_reduction(part, step)
+
+
+def _share(sch: s_tir.Schedule, outer: list[Loop], tile_work: int, machine: Machine) -> Loop:
     """Makes enough of the outer loops parallel; returns the loop in which one tile is finished."""
-    depth = product((extent(sch, loop) for loop in reductions), _UNKNOWN)
     tasks = product((extent(sch, loop) for loop in outer), _UNKNOWN)
-    if machine.cores == 1 or tasks * tile_size * depth < 4 * WORTH_A_THREAD:
+    if machine.cores == 1 or tasks * tile_work < 4 * WORTH_A_THREAD:
         return outer[-1]
     chosen: list[Loop] = []
     count = 1
