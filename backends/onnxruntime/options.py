@@ -18,7 +18,13 @@ HELP: dict[str, str] = {
     "arena": "keep freed memory for the next call: true (default) or false",
     "spinning": "idle threads spin instead of sleeping: true (default) or false",
     "prepacking": "weights are laid out anew at load time: true (default) or false, which saves their memory",
+    "left_out": "its own rewrites that are left out, separated by semicolons, or none (default on the CPU provider: "
+    "SkipLayerNormFusion, whose kernel is slower there than the two that it replaces)",
 }
+
+_CPU = "CPUExecutionProvider"
+# Measured: docs/backends/onnxruntime.md.
+_SLOWER_ON_CPU = "SkipLayerNormFusion"
 
 _LEVELS = {
     "all": "ORT_ENABLE_ALL",
@@ -64,11 +70,19 @@ def session_options(options: Mapping[str, Any]) -> onnxruntime.SessionOptions:
         made.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if not _flag(options, "prepacking"):
         made.add_session_config_entry("session.disable_prepacking", "1")
+    if left_out := _left_out(options):
+        made.add_session_config_entry("optimization.disable_specified_optimizers", left_out)
     return made
 
 
+def _left_out(options: Mapping[str, Any]) -> str:
+    default = _SLOWER_ON_CPU if providers(options) == [_CPU] else "none"
+    wanted = str(options.get("left_out", default))
+    return "" if wanted == "none" else wanted
+
+
 def providers(options: Mapping[str, Any]) -> list[str]:
-    return [name.strip() for name in str(options.get("providers", "CPUExecutionProvider")).split(",")]
+    return [name.strip() for name in str(options.get("providers", _CPU)).split(",")]
 
 
 def _flag(options: Mapping[str, Any], name: str) -> bool:

@@ -96,7 +96,8 @@ def _forget_removed_users(model: ir.Model) -> None:
 
 
 def _is_shared_weight(value: ir.Value) -> bool:
-    return value.const_value is not None and len(value.uses()) > 1 and value.const_value.nbytes > SMALL
+    # The size first: a small constant may have users without number.
+    return value.const_value is not None and value.const_value.nbytes > SMALL and len(value.uses()) > 1
 
 
 def _bytes(value: ir.Value) -> float | None:
@@ -108,4 +109,5 @@ def _bytes(value: ir.Value) -> float | None:
 
 
 def _freed(value: ir.Value) -> float:
-    return value.const_value.nbytes if value.const_value is not None and len(value.uses()) == 1 else 0
+    tensor = value.const_value
+    return tensor.nbytes if tensor is not None and tensor.nbytes > 0 and len(value.uses()) == 1 else 0

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import onnx.parser
+import onnxruntime
 import pytest
 from contract import AFFINE, BackendContract, N
 
+from backends.onnxruntime.options import session_options
 from compiler.errors import CompileError, UnavailableError, UsageError
 
 
@@ -54,6 +57,22 @@ class TestOnnxRuntime(BackendContract):
             made = session._session._session.get_session_options()  # type: ignore[attr-defined]
         have = getattr(made, setting)
         assert getattr(have, "name", have) == value
+
+    @pytest.mark.parametrize(
+        ("options", "kept"), [({}, True), ({"left_out": "none"}, False), ({"left_out": "SkipLayerNormFusion"}, True)]
+    )
+    def test_a_layer_norm_is_not_merged_with_the_addition_before(
+        self, folder: Path, options: dict[str, str], kept: bool
+    ) -> None:
+        """On the CPU the merged kernel is slower than the two. The name is ONNX Runtime's, which takes any in silence."""
+        text = """<ir_version: 10, opset_import: ["" : 20]> g (float[n,3,8] x, float[n,3,8] z) => (float[n,3,8] y)
+            <float[8] w = {1, 2, 3, 4, 5, 6, 7, 8}, float[8] b = {1, 2, 3, 4, 5, 6, 7, 8}>
+            { s = Add(x, z)  y = LayerNormalization(s, w, b) }"""
+        made, seen = session_options(options), folder / "seen.onnx"
+        made.optimized_model_filepath = str(seen)
+        onnxruntime.InferenceSession(onnx.parser.parse_model(text).SerializeToString(), made)
+        operators = [node.op_type for node in onnx.load(seen).graph.node]
+        assert operators == (["Add", "LayerNormalization"] if kept else ["SkipLayerNormalization"])
 
     def test_a_provider_that_is_not_there_is_told(self, folder: Path) -> None:
         with (
