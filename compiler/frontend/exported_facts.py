@@ -50,7 +50,7 @@ _UNBOUNDED = 64
 def _finite(bound: Any) -> int:
     try:
         value = int(bound)
-    except (OverflowError, TypeError, ValueError):
+    except (AttributeError, OverflowError, TypeError, ValueError):  # so many ways has an infinity to be no number
         return _UNBOUNDED
     return value if value < 2**20 else _UNBOUNDED
 

@@ -64,7 +64,7 @@ class TestOnnxRuntime(BackendContract):
     def test_a_layer_norm_is_not_merged_with_the_addition_before(
         self, folder: Path, options: dict[str, str], kept: bool
     ) -> None:
-        """On the CPU the merged kernel is slower than the two. The name is ONNX Runtime's, which takes any in silence."""
+        """The merged kernel is slower on the CPU. ONNX Runtime takes any name for what is left out in silence."""
         text = """<ir_version: 10, opset_import: ["" : 20]> g (float[n,3,8] x, float[n,3,8] z) => (float[n,3,8] y)
             <float[8] w = {1, 2, 3, 4, 5, 6, 7, 8}, float[8] b = {1, 2, 3, 4, 5, 6, 7, 8}>
             { s = Add(x, z)  y = LayerNormalization(s, w, b) }"""

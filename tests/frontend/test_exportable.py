@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import onnx_ir as ir
 import onnxruntime
 import pytest
 import torch
 from torch import nn
-from torch.export import Dim, export
+from torch.export import Dim, export, load, save
 
+from compiler.errors import CompileError
 from compiler.frontend.exportable import exportable_graph
+from compiler.frontend.exported_facts import exported_specs
 from compiler.frontend.onnx_export import from_exported
 
 
@@ -76,3 +80,22 @@ def test_a_question_about_all_values() -> None:
     session = onnxruntime.InferenceSession(ir.to_proto(model).SerializeToString())
     for x in (np.array([1, 2, 3], np.float32), np.array([1, -2, 3], np.float32)):
         np.testing.assert_array_equal(session.run(None, {"x": x})[0], x if x.min() > 0 else -x)
+
+
+def test_a_dim_that_is_a_sum_is_told_as_what_torch_cannot_export(tmp_path: Path) -> None:
+    """torch 2.13 asserts that the dim of an input is one symbol: a mask over what was kept and what is new."""
+
+    class Cached(nn.Module):
+        def forward(self, x: torch.Tensor, past: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+            keys = torch.cat([past, x], 1)
+            return (x @ keys.transpose(1, 2) + mask).softmax(-1) @ keys
+
+    dims = ({0: Dim.AUTO, 1: Dim.AUTO}, {0: Dim.AUTO, 1: Dim.AUTO}, {0: Dim.AUTO, 1: Dim.AUTO, 2: Dim.AUTO})
+    exported = export(Cached(), (torch.ones(2, 3, 8), torch.ones(2, 5, 8), torch.ones(2, 3, 8)), dynamic_shapes=dims)
+    file = tmp_path / "cached.pt2"
+    save(exported, file)
+    exported = load(file)  # only there torch forgets which dim the sum is
+    assert [spec.dims[2].hi for spec in exported_specs(exported) if spec.name == "mask"] == [64]
+    with pytest.raises(CompileError) as caught:
+        from_exported(exported, 24, retry=lambda: None, translations={})
+    assert caught.value.code == "export-failed"
