@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import logging
+import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 
 # They warn about packages that are not there and choices that are theirs to make, and what they log as an error is
 # raised as well.
@@ -26,3 +28,16 @@ def quiet() -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
+
+
+@contextmanager
+def noted_on_failure() -> Iterator[None]:
+    """What is printed on the way to an error becomes a note of it: torch prints hundreds of lines of its graph."""
+    said = io.StringIO()
+    try:
+        with redirect_stderr(said):
+            yield
+    except BaseException as error:
+        error.add_note(said.getvalue())
+        raise
+    sys.stderr.write(said.getvalue())

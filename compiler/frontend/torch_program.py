@@ -35,7 +35,7 @@ from compiler.frontend.script_parts import as_one_script
 from compiler.frontend.specialization import specialized, watch_shapes
 from compiler.frontend.state import forgets, unchanged, writes_in_place
 from compiler.frontend.user_code import first_lines, user_code
-from compiler.quiet import quiet
+from compiler.quiet import noted_on_failure, quiet
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -225,7 +225,7 @@ class TorchProgram:
         named = inspect.signature(module.forward).bind_partial(*dynamic_args, **dynamic_kwargs).arguments
         dynamic_shapes = dict(named) if any(shapes.values()) else None
         failure = user_code("capture-failed", "torch.export cannot capture this model", hint=_EXPORT_HINT)
-        with torch.no_grad(), failure, quiet(), dynamic_recurrence(), watch_shapes() as watch:
+        with torch.no_grad(), failure, quiet(), noted_on_failure(), dynamic_recurrence(), watch_shapes() as watch:
             try:
                 return torch.export.export(module, args, kwargs, dynamic_shapes=dynamic_shapes, strict=False)
             except (torch._dynamo.exc.UserError, ConstraintViolationError) as error:

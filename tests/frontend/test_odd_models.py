@@ -261,3 +261,18 @@ def test_the_oracle_raises_the_weights_of_a_part_that_is_a_script(scripted: Call
         got = module(x)
     assert torch.equal(got, 2 * nn.functional.linear(x.double(), linear.weight.double(), linear.bias.double()))
     assert {weight.dtype for weight in module.parameters()} == {torch.float32}
+
+
+class Branches(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + 1 if x.sum() > 0 else x - 1
+
+
+def test_the_graph_so_far_is_not_printed_when_a_branch_stops_it(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(CompileError) as caught:
+        verdict(Branches())
+    assert told(caught)[0] == "capture-failed"
+    assert "def forward" not in "".join(capfd.readouterr())
+    cause = caught.value.__cause__
+    assert cause is not None
+    assert any("def forward" in note for note in cause.__notes__)
