@@ -154,11 +154,17 @@ def _as_columns(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
     return torch.cat([tensor.reshape(-1, 1) if tensor.dim() < 2 else tensor for tensor in tensors], 1)
 
 
+def _behind_each_other(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
+    flat = [tensor.reshape(1, -1) if tensor.dim() < 2 else tensor for tensor in tensors]
+    return torch.cat([tensor.unsqueeze(-1) if tensor.dim() < 3 else tensor for tensor in flat], 2)
+
+
 _Applies = Callable[[torch.fx.Node, dict[str, Any]], bool]
 _RULES: dict[Any, tuple[_Applies, Callable[..., torch.Tensor]]] = {
     _aten.avg_pool2d.default: (_divides, _pooled(2)),
     _aten.avg_pool3d.default: (_divides, _pooled(3)),
     _aten.column_stack.default: (_always, _as_columns),
+    _aten.dstack.default: (_always, _behind_each_other),
     _aten.hstack.default: (_always, _beside_each_other),
     _aten.log_sigmoid.default: (_always, _log_sigmoid),
     _aten.log_softmax.int: (_converts, _log_softmax),

@@ -96,7 +96,7 @@ def test_the_logarithm_of_a_sigmoid_near_1() -> None:
     check(F.logsigmoid, torch.linspace(-80, 80, 101), rtol=1e-5)
 
 
-@pytest.mark.parametrize("stack", [torch.hstack, torch.vstack, torch.column_stack])
+@pytest.mark.parametrize("stack", [torch.hstack, torch.vstack, torch.dstack, torch.column_stack])
 @pytest.mark.parametrize("shape", [(), (3,), (3, 2), (3, 2, 2)])
 def test_stacks(stack: Callable[..., torch.Tensor], shape: tuple[int, ...]) -> None:
     x = torch.arange(float(np.prod(shape))).reshape(shape)
