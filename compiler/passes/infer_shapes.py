@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from compiler.ir.inference import inferred
-from compiler.passes.rewriting import graphs, is_open
+from compiler.passes.rewriting import INVENTED, graphs, is_open
 
 
 class InferShapes(ir.passes.InPlacePass):
@@ -28,6 +28,12 @@ class InferShapes(ir.passes.InPlacePass):
                 value.type = kind
                 modified = True
             if shape is not None and shape != value.shape:
+                modified = modified or value.shape is None or _told(shape) != _told(value.shape)
                 value.shape = shape
-                modified = True
         return ir.passes.PassResult(model, modified)
+
+
+def _told(shape: ir.Shape) -> list[int | str | None]:
+    """A name that the inference gave to what it does not know tells nothing."""
+    names = (dim if isinstance(dim, int) else dim.value for dim in shape)
+    return [None if isinstance(name, str) and name.startswith(INVENTED) else name for name in names]
