@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,20 +27,25 @@ def linker() -> tuple[str, ...] | None:
 
 def export(executable: Any, library: Path, command: Sequence[str]) -> None:
     """The kernels come as object files from LLVM; no C is compiled, so a bare linker is enough."""
-    executable.export_library(str(library), fcompile=_linking(command))
+    executable.export_library(str(library), fcompile=_Link(command))
 
 
-def _linking(command: Sequence[str]) -> Callable[..., None]:
-    def link(output: str, objects: Sequence[str], **_: Any) -> None:
-        done = subprocess.run([*command, "-o", output, *objects], capture_output=True, text=True, check=False)
+class _Link:
+    """What TVM calls with the object files; it asks for the form that it wants them in."""
+
+    object_format = "o"
+
+    def __init__(self, command: Sequence[str]) -> None:
+        self._command = command
+
+    def __call__(self, output: str, objects: Sequence[str], **_: Any) -> None:
+        command = [*self._command, "-o", output, *objects]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise CompileError(
                 "link-failed",
                 "the kernels could not be linked to a shared library",
-                where=" ".join(command),
+                where=" ".join(self._command),
                 why=(done.stderr or done.stdout).strip().splitlines()[-1],
                 hint="install gcc, or take the linker that fails off the PATH",
             )
-
-    link.object_format = "o"  # type: ignore[attr-defined]
-    return link

@@ -5,7 +5,6 @@ Where an NVIDIA GPU is, the contract's calls run; elsewhere each of them builds 
 
 from __future__ import annotations
 
-import importlib.util
 import mmap
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -38,7 +37,6 @@ HEADER = '<ir_version: 10, opset_import: ["" : 24]> g '
 ADA = {"compute_capability": "8.9"}  # one architecture, for speed
 
 here = pytest.mark.skipif(bool(gpus.gpus()), reason="about a machine without a GPU")
-with_rtx = pytest.mark.skipif(importlib.util.find_spec("tensorrt_rtx") is None, reason="tensorrt_rtx is not installed")
 
 
 def need_gpu() -> None:
@@ -92,7 +90,6 @@ def build_model(folder: Path, model: ir.Model, *dims: Dim, **options: str) -> Ar
     return backends.get("tensorrt").build(folder / GRAPH, signature, {**ADA, **options}, folder)
 
 
-@with_rtx
 def test_the_same_graph_gives_the_same_bytes(tmp_path: Path) -> None:
     text = "(float[n,8] x, float[8,8] w) => (float[n,8] y) { t = MatMul(x, w)  y = Softmax(t) }"
     engines = []
@@ -104,7 +101,6 @@ def test_the_same_graph_gives_the_same_bytes(tmp_path: Path) -> None:
     assert len(engines[0]) > 10_000
 
 
-@with_rtx
 def test_the_artifact_says_what_it_was_built_for(tmp_path: Path) -> None:
     artifact = build(tmp_path, AFFINE, N, opt="n=2", compute_capability="8.6,12.0")
     assert artifact.runtime.startswith("TensorRT-RTX ")
@@ -114,7 +110,6 @@ def test_the_artifact_says_what_it_was_built_for(tmp_path: Path) -> None:
     assert artifact.facts["profile"] == {"x": {"min": (1, 3), "opt": (2, 3), "max": (5, 3)}}
 
 
-@with_rtx
 @pytest.mark.parametrize(
     "options",
     [
@@ -131,7 +126,6 @@ def test_an_engine_is_built_with(tmp_path: Path, options: dict[str, str]) -> Non
     assert build(tmp_path, AFFINE, N, **options).files == ("model.engine",)
 
 
-@with_rtx
 def test_weights_in_a_file_of_their_own_make_the_same_engine(tmp_path: Path) -> None:
     """They are let go of while TensorRT still works with them."""
     weights = np.random.default_rng(0).standard_normal((512, 512)).astype(np.float32)
@@ -160,7 +154,6 @@ def test_a_mapping_that_is_let_go_of_reads_as_before(tmp_path: Path) -> None:
         assert mapped[:] == before
 
 
-@with_rtx
 def test_options_reach_the_builder() -> None:
     from backends.tensorrt import engine, log, options
     from backends.tensorrt.profiles import profile
@@ -183,7 +176,6 @@ def test_options_reach_the_builder() -> None:
             assert config.get_memory_pool_limit(trt.MemoryPoolType.WORKSPACE) == 64 * 2**20
 
 
-@with_rtx
 def test_attention_in_float32_is_built(tmp_path: Path) -> None:
     """There is a kernel for it in half precision only; left alone, the build ends without an engine."""
     text = "(float[1,4,q,16] x, float[1,4,q,16] k) => (float[1,4,q,16] y) { y = Attention(x, k, k) }"
@@ -191,7 +183,6 @@ def test_attention_in_float32_is_built(tmp_path: Path) -> None:
 
 
 @here
-@with_rtx
 def test_without_a_gpu_all_architectures_with_float32_products_are_built_for(tmp_path: Path) -> None:
     text = "(float[n,8] x, float[8,8] w) => (float[n,8] y) { y = MatMul(x, w) }"
     artifact = build(tmp_path, text, N, compute_capability=None)  # type: ignore[arg-type]
@@ -202,7 +193,6 @@ def test_without_a_gpu_all_architectures_with_float32_products_are_built_for(tmp
 
 
 @here
-@with_rtx
 def test_an_engine_without_weights_needs_a_gpu_to_be_built(tmp_path: Path) -> None:
     with pytest.raises(UnavailableError) as caught:
         build(tmp_path, AFFINE, N, strip_weights="true")
@@ -212,7 +202,6 @@ def test_an_engine_without_weights_needs_a_gpu_to_be_built(tmp_path: Path) -> No
 # -- what is refused --------------------------------------------------------------------------------------------
 
 
-@with_rtx
 def test_the_table_of_operators_is_the_parsers_own() -> None:
     trt = flavors.need("rtx", ()).trt
     log = trt.Logger(trt.Logger.ERROR)
@@ -223,7 +212,6 @@ def test_the_table_of_operators_is_the_parsers_own() -> None:
     assert {name for name in names if not parser.supports_operator(name)} == set(REFUSES)
 
 
-@with_rtx
 def test_every_node_that_the_parser_refuses_is_named_with_its_line(tmp_path: Path) -> None:
     text = "(float[2] x) => (float[2] y) { a = SplitToSequence(x)  b = ConcatFromSequence<axis = 0>(a)  y = Relu(b) }"
     model = ir.from_proto(onnx.parser.parse_model(HEADER + text))
@@ -240,7 +228,6 @@ def test_every_node_that_the_parser_refuses_is_named_with_its_line(tmp_path: Pat
     assert "without SplitToSequence, ConcatFromSequence" in str(error.hint)
 
 
-@with_rtx
 def test_the_parsers_reason_is_told_without_its_code(tmp_path: Path) -> None:
     text = "(float[1,1,4,4] x) => (float[1,1,3,3] y, int64[1,1,3,3] i) { y, i = MaxPool<kernel_shape = [2, 2]>(x) }"
     with pytest.raises(CompileError) as caught:
@@ -249,14 +236,12 @@ def test_the_parsers_reason_is_told_without_its_code(tmp_path: Path) -> None:
     assert str(caught.value.why).startswith("MaxPool: This version of TensorRT")
 
 
-@with_rtx
 def test_an_input_whose_values_are_a_shape_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CompileError) as caught:
         build(tmp_path, "(float[4] x, int64[2] shape) => (float[a,b] y) { y = Reshape(x, shape) }")
     assert (caught.value.code, caught.value.where) == ("unsupported-op", "input 'shape'")
 
 
-@with_rtx
 @pytest.mark.parametrize(
     ("options", "hint"),
     [
@@ -306,7 +291,6 @@ def test_the_probe_says_that_nothing_runs_without_a_gpu() -> None:
     assert (state.runs, state.devices, state.note) == (False, (), NO_GPU)
 
 
-@with_rtx
 @pytest.mark.parametrize(("capability", "runs"), [((8, 9), True), ((12, 0), True), ((9, 0), False)])
 def test_the_probe_looks_at_the_gpus_architecture(
     monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], runs: bool

@@ -15,7 +15,6 @@ import pytest
 
 from backends.tensorrt.gpu import gpus
 
-pytest.importorskip("tensorrt_rtx")
 without_gpu = pytest.mark.skipif(bool(gpus()), reason="about a machine without a GPU")
 
 BUILD = """\

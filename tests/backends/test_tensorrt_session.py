@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 from tensorrt_fakes import FakeDriver, FakeTensorRt
@@ -124,7 +125,6 @@ def test_an_output_for_which_there_is_no_memory(tmp_path: Path) -> None:
 
 def test_tensors_of_every_kind(tmp_path: Path) -> None:
     names = {"a": "bool", "b": "int64", "c": "float16", "d": "bfloat16"}
-    ml_dtypes = pytest.importorskip("ml_dtypes")
     dtypes = {name: np.dtype(ml_dtypes.bfloat16 if word == "bfloat16" else word) for name, word in names.items()}
     specs = tuple(TensorSpec(name, word, ()) for name, word in names.items())
     outputs = tuple(TensorSpec(name.upper(), word, ()) for name, word in names.items())

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+import psutil
 import pytest
 from contract import AFFINE, BackendContract, N
 
@@ -153,7 +154,6 @@ class TestWeights(Built):
 
 
 def test_memory_is_stable_over_many_calls(tmp_path: Path) -> None:
-    psutil = pytest.importorskip("psutil")
     with Built().opened(tmp_path, AFFINE.replace("n,3", "n,4096").replace("float[n,3]", "float[n,4096]"), N) as session:
         process = psutil.Process()
         inputs = [np.ones((1 + number % 5, 4096), np.float32) for number in range(5)]

@@ -6,10 +6,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import pytest
-
-pytest.importorskip("tvm")
-
 import tvm
 from tvm import relax, tirx
 
