@@ -104,8 +104,11 @@ def float64_oracle(module: torch.nn.Module, inputs: Iterable[torch.Tensor]) -> I
     torch.set_default_dtype(torch.float64)
     # oneDNN's fused recurrent kernels refuse float64; without it PyTorch takes the plain ones.
     torch.backends.mkldnn.enabled = False  # type: ignore[assignment]
+    # torch.cond and while_loop compile themselves, which cannot be inside a mode: dynamo would skip their code from
+    # then on, and the next export in this process fails.
+    eagerly = torch.compiler.set_stance("force_eager")
     try:
-        with torch.no_grad(), _script_weights(module), _RaiseOperations(raised), _RaiseCalls(raised):
+        with torch.no_grad(), eagerly, _script_weights(module), _RaiseOperations(raised), _RaiseCalls(raised):
             yield
     finally:
         torch.set_default_dtype(default)

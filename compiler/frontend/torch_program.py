@@ -273,11 +273,9 @@ class TorchProgram:
         assert self._call is not None, "trace comes first"
         tensors = {name: to_torch(inputs[name]) for name in self._call.names}
         failure = user_code("model-raised", "the model itself fails on these inputs")
-        # torch.cond and while_loop compile themselves, which fails inside the oracle's modes at a second size.
-        eagerly = torch.compiler.set_stance("force_eager")
         kept = unchanged(self._module, writes_in_place(self._exported), self._changed)
         mode = float64_oracle(self._module, tensors.values()) if precise else nullcontext()
-        with torch.no_grad(), failure, eagerly, kept, mode:
+        with torch.no_grad(), failure, kept, mode:
             outputs = tensor_outputs(self._run(tensors), self._call.names)
         return {name: to_numpy(tensor) for name, tensor in outputs.items()}
 

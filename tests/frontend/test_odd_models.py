@@ -203,7 +203,17 @@ def rounds(x: torch.Tensor) -> Any:
     ids=["data", "size", "while"],
 )
 def test_control_flow(function: Callable[..., Any]) -> None:
+    """Twice: what one compilation leaves behind in dynamo must not stop the next."""
     assert verdict(Function(function))
+    assert verdict(Function(function))
+
+
+def test_control_flow_after_the_oracle_has_seen_it() -> None:
+    module = Function(lambda x: torch.cond(x.sum() > 0, lambda y: y + 1, lambda y: y / 3, (x,)))
+    x = torch.ones(3, 4)
+    with float64_oracle(module, [x]):
+        module(x)
+    assert verdict(module)
 
 
 class Chooses(nn.Module):
