@@ -300,6 +300,11 @@ class Verdict:
         return max(self.outputs, key=lambda verdict: verdict.used, default=None)
 
 
+@dataclass(frozen=True)
+class Terms:
+    """What a user asks of the verdict, beside the error budget."""
+
+
 # ---------------------------------------------------------------------------------------------------------------
 # Progress and history
 

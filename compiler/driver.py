@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from compiler.bundle import REPRO
 from compiler.contracts import (
-    Array,
     Arrays,
     Artifact,
     Backend,
@@ -24,6 +23,7 @@ from compiler.contracts import (
     Reference,
     Signature,
     Source,
+    Terms,
     Unavailable,
     Verdict,
 )
@@ -31,6 +31,7 @@ from compiler.errors import CompileError, PlumblineError, UnavailableError, Unsu
 from compiler.frontend.program import Program, Request
 from compiler.frontend.reference import ReferencePlan
 from compiler.graph_files import GRAPH
+from compiler.validate.judge import judge
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
 HUB_OPSET = 24
 AS_USUAL = PassPlan()
+NO_TERMS = Terms()
 _SOON = 3.0  # seconds
 
 
@@ -59,6 +61,7 @@ class Job:
     keep_provenance: bool = True
     require_run: bool = False
     passes: PassPlan = AS_USUAL
+    terms: Terms = NO_TERMS
 
     @property
     def repro(self) -> Path:
@@ -207,7 +210,7 @@ def finish(job: Job, front: Front, backend: Backend, folder: Path, progress: Pro
     except UnsupportedError as error:
         raise front.why_not(error) from error
     facts = Facts(front.signature, front.source, front.plan, (*front.passes, *records), front.operators)
-    proof = None if state.runs else _prove_graph(front, graph, state, progress)
+    proof = None if state.runs else _prove_graph(front, graph, state, job.terms, progress)
     progress.stage("build", state.version)
     with _placed(words):
         artifact = backend.build(graph, front.signature, job.options, folder)
@@ -220,8 +223,7 @@ def finish(job: Job, front: Front, backend: Backend, folder: Path, progress: Pro
             if reference is None:
                 return Outcome(facts, artifact, session.effective, None, UNVERIFIED)
             progress.stage("verify", f"{len(reference.cases)} cases")
-            verdict = compared(reference, [session(case.inputs) for case in reference.cases])
-            return Outcome(facts, artifact, session.effective, reference, verdict)
+            return Outcome(facts, artifact, session.effective, reference, judge(reference, session, job.terms))
 
 
 def ready(job: Job, backend: Backend) -> Ready:
@@ -240,7 +242,9 @@ def ready(job: Job, backend: Backend) -> Ready:
     return state
 
 
-def _prove_graph(front: Front, graph: Path, state: Ready, progress: Progress) -> tuple[Reference | None, Verdict]:
+def _prove_graph(
+    front: Front, graph: Path, state: Ready, terms: Terms, progress: Progress
+) -> tuple[Reference | None, Verdict]:
     """What can be said of an artifact that cannot run here: the very graph that is built from is the model's."""
     import onnx_ir as ir
 
@@ -250,8 +254,7 @@ def _prove_graph(front: Front, graph: Path, state: Ready, progress: Progress) ->
     if reference is None:
         return None, replace(UNVERIFIED, status="not run")
     progress.stage("verify", f"{len(reference.cases)} cases, the graph on plumbline's evaluator")
-    evaluator = Evaluator(ir.load(graph), precise=False)
-    verdict = compared(reference, [evaluator(case.inputs) for case in reference.cases])
+    verdict = judge(reference, Evaluator(ir.load(graph), precise=False), terms)
     if not verdict.passed:
         return reference, verdict
     note = (
@@ -330,13 +333,6 @@ def lower(
     words = _words(model)
     save(model, work / GRAPH, keep_provenance=keep_provenance)
     return records, work / GRAPH, words
-
-
-def compared(reference: Reference, answers: list[dict[str, Array]]) -> Verdict:
-    from compiler.validate.compare import compare
-
-    verdict = compare(reference.cases, answers)
-    return replace(verdict, notes=(*reference.notes, *verdict.notes))
 
 
 def _words(model: ir.Model) -> dict[str, str]:
