@@ -1,8 +1,9 @@
 """x * cos + rotate(x) * sin = RotaryEmbedding(x, cos, sin), where rotate([x1, x2]) = [-x2, x1] for the halves of x.
 
 In the interleaved layout x1 and x2 are neighbours instead. The angles are the same for both, so the operator takes them
-once. Where only the first elements of each head are rotated, and the rest is joined to them again, that is the
-operator's rotary_embedding_dim.
+once; [x1 * cos - x2 * sin, x2 * cos + x1 * sin], where they stand once already, is the same rotation. Where only the
+first elements of each head are rotated, and the rest is joined to them again, that is the operator's
+rotary_embedding_dim. Heads may stand before the positions or behind them, where the operator takes them as one axis.
 """
 
 from __future__ import annotations
@@ -16,16 +17,19 @@ import onnx_ir as ir
 
 from compiler.passes.fusion import FLOATS, Fused, Fusion, UnfitError, hold, operands, user_of
 from compiler.passes.reshaping import sizes_of
-from compiler.passes.rewriting import input_of, made_by, rank, small_ints
+from compiler.passes.rewriting import made_by
+from compiler.passes.rotated_halves import joins_two, part, rotated_at_once, turned_halves
 from compiler.passes.rotated_pairs import turned_pairs
-from compiler.passes.rotation_angles import Build, halved
+from compiler.passes.rotation_angles import Build, halved, without_head_axis
 from compiler.passes.sizes import Size
+
+_ONE = Size.of(1)
 
 
 class FuseRotaryEmbedding(Fusion):
-    """Anchored on the sum."""
+    """Anchored on the sum, or on what joins two sums."""
 
-    anchors: ClassVar = frozenset({"Add"})
+    anchors: ClassVar = frozenset({"Add", "Concat"})
     since: ClassVar = 23
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
@@ -33,34 +37,44 @@ class FuseRotaryEmbedding(Fusion):
         return super().call(model)
 
     def find(self, node: ir.Node) -> Fused | None:
-        rotation = next((found for one, two in operands(node) if (found := _rotation(node, one, two))), None)
+        rotation = _rotation(node)
         if rotation is None:
             return None
-        hold(rotation.x.dtype in FLOATS, f"'{rotation.x.name}' is not known to be a float")
-        cosines, sines = (self._half(rotation, angles) for angles in (rotation.cosines, rotation.sines))
-        whole = _partial(rotation)
-        last, x, nodes = node, rotation.x, rotation.nodes
+        x, turned = rotation.x, rotation.nodes[0].outputs[0]
+        hold(x.dtype in FLOATS, f"'{x.name}' is not known to be a float")
+        heads = _head_axis(rotation)
+        hold(heads == 1 or _numbers(x) is not None, f"how many heads '{x.name}' has is not known")
+        cosines, sines = (_half(rotation, angles, heads) for angles in (rotation.cosines, rotation.sines))
+        last, nodes = node, rotation.nodes
         attributes: dict[str, Any] = {"interleaved": 1} if rotation.pairs else {}
+        whole = _partial(x, turned)
         if whole is not None:
-            last, x, more, attributes["rotary_embedding_dim"] = whole
-            nodes = (*nodes, *more)
+            last, x, attributes["rotary_embedding_dim"] = whole
+            nodes = (*nodes, last)
 
         def inputs() -> Sequence[ir.Value | None]:
-            return [x, self._built(last, x, *cosines), self._built(last, x, *sines)]
+            angles = self._built(last, x, *cosines), self._built(last, x, *sines)
+            return [x, *angles] if heads == 1 else self._with_one_axis(last, x, angles, attributes)
 
-        return Fused(last, "RotaryEmbedding", inputs, nodes, attributes)
+        if heads == 1:
+            return Fused(last, "RotaryEmbedding", inputs, nodes, attributes)
+        return Fused(last, "Reshape", inputs, nodes)
 
-    def _half(self, rotation: _Rotation, angles: ir.Value) -> tuple[Build, ir.Value]:
-        """How the operator's angles are made, and what they are half of."""
-        here, there = sizes_of(rotation.x), sizes_of(angles)
-        if here is None or there is None or len(here) != 4 or len(there) != 4:
-            raise UnfitError(f"its angles '{angles.name}' are not known to be [batch, 1, length, element]")
-        fits = there[0] in (Size.of(1), here[0]) and there[1] == Size.of(1) and there[2:] == here[2:]
-        hold(fits and None not in here, f"its angles '{angles.name}' may be other ones for each head")
-        found = halved(angles, rotation.pairs)
-        if isinstance(found, str):
-            raise UnfitError(f"its angles '{angles.name}' are not known to {found}")
-        return found
+    def _with_one_axis(
+        self, place: ir.Node, x: ir.Value, angles: tuple[ir.Value, ir.Value], attributes: dict[str, Any]
+    ) -> Sequence[ir.Value]:
+        """Heads behind the positions: the operator takes them and their elements as one axis."""
+        numbers = _numbers(x)
+        assert numbers is not None
+        heads, elements = numbers
+        joined, apart = (
+            self.edit.constant(np.array(shape, np.int64), x)
+            for shape in ((0, 0, heads * elements), (0, 0, heads, elements))
+        )
+        flat = self.edit.insert(place, "Reshape", [x, joined], dtype=x.dtype)
+        attributes = {**attributes, "num_heads": heads}
+        turned = self.edit.insert(place, "RotaryEmbedding", [flat, *angles], attributes, dtype=x.dtype)
+        return [turned, apart]
 
     def _built(self, place: ir.Node, x: ir.Value, build: Build, flat: ir.Value) -> ir.Value:
         """Angles for every batch; layers share them."""
@@ -86,88 +100,78 @@ class _Rotation:
     cosines: ir.Value
     sines: ir.Value
     nodes: tuple[ir.Node, ...]
-    pairs: bool  # whether x1 and x2 are neighbours, and not halves
+    pairs: bool = False  # whether x1 and x2 are neighbours, and not halves
+    once: bool = False  # whether the angles are given for each pair, and not for each element
 
 
-def _rotation(total: ir.Node, plain: ir.Value, turned: ir.Value) -> _Rotation | None:
+def _rotation(node: ir.Node) -> _Rotation | None:
+    if node.op_type == "Concat":
+        found = rotated_at_once(node)
+        return found and _Rotation(found.halves.x, found.cosines, found.sines, (node, *found.nodes), once=True)
+    return next((found for one, two in operands(node) if (found := _sum(node, one, two))), None)
+
+
+def _sum(total: ir.Node, plain: ir.Value, turned: ir.Value) -> _Rotation | None:
     left, right = made_by(plain, "Mul"), made_by(turned, "Mul")
     if left is None or right is None:
         return None
     for x, cosines in operands(left):
         for rotated, sines in operands(right):
-            for pairs, turned_by in ((False, _turned_halves), (True, turned_pairs)):
+            for pairs, turned_by in ((False, turned_halves), (True, turned_pairs)):
                 turn = turned_by(rotated, x)
                 if turn:
                     return _Rotation(x, cosines, sines, (total, left, right, *turn), pairs)
     return None
 
 
-def _turned_halves(rotated: ir.Value, x: ir.Value) -> tuple[ir.Node, ...]:
-    """The nodes that join the second half of x, with its sign changed, and the first."""
-    joined = made_by(rotated, "Concat")
-    if joined is None or len(joined.inputs) != 2 or joined.attributes.get_int("axis", 0) not in (-1, 3):
-        return ()
-    negated = made_by(joined.inputs[0], "Neg")
-    first = _part(joined.inputs[1])
-    second = _part(negated.inputs[0]) if negated is not None else None
-    if negated is None or first is None or second is None:
-        return ()
-    half = first.stop
-    if (first.of, first.start) != (x, 0) or (second.of, second.start, second.stop) != (x, half, 2 * half):
-        return ()
-    return (joined, negated, *dict.fromkeys((first.node, second.node))) if first.length == 2 * half else ()
-
-
-@dataclass(frozen=True)
-class _Part:
-    """of[..., start:stop], where the last axis has this length."""
-
-    of: ir.Value
-    start: int
-    stop: int
-    length: int
-    node: ir.Node
-
-
-def _part(value: ir.Value | None) -> _Part | None:
-    node = made_by(value, "Slice", "Split")
-    source = node.inputs[0] if node is not None else None
-    sizes = sizes_of(source)
-    length = sizes[-1].number if sizes and sizes[-1] is not None else None
-    if node is None or source is None or value is None or length is None:
+def _numbers(x: ir.Value) -> tuple[int, int] | None:
+    """How many heads of how many elements, where those are the last axes."""
+    *_, heads, elements = sizes_of(x) or (None, None)
+    if heads is None or elements is None or heads.number is None or elements.number is None:
         return None
-    found = _slice(node, rank(source) or 0) if node.op_type == "Slice" else _split(node, value)
-    if found is None:
-        return None
-    start, stop, _ = slice(*found).indices(length)
-    return _Part(source, start, stop, length, node)
+    return heads.number, elements.number
 
 
-def _slice(node: ir.Node, dims: int) -> tuple[int, int] | None:
-    starts, ends, axes, steps = (small_ints(input_of(node, place)) for place in (1, 2, 3, 4))
-    if starts is None or ends is None or axes is None or len(axes) != 1 or axes[0] not in (-1, dims - 1):
-        return None
-    return (starts[0], ends[0]) if steps in (None, [1]) and (steps or input_of(node, 4) is None) else None
+def _head_axis(rotation: _Rotation) -> int:
+    """1 for [batch, head, length, element], 2 for [batch, length, head, element]: there the angles are one for all."""
+    found = {_heads_of(rotation, angles) for angles in (rotation.cosines, rotation.sines)}
+    hold(len(found) == 1, "its cosines and its sines have their heads at different places")
+    return found.pop()
 
 
-def _split(node: ir.Node, value: ir.Value) -> tuple[int, int] | None:
-    last = [sizes[-1] if (sizes := sizes_of(part)) else None for part in node.outputs]
-    lengths = [size.number for size in last if size is not None and size.number is not None]
-    if node.attributes.get_int("axis", 0) not in (-1, 3) or len(lengths) < len(last):
-        return None
-    place = list(node.outputs).index(value)
-    return sum(lengths[:place]), sum(lengths[: place + 1])
+def _heads_of(rotation: _Rotation, angles: ir.Value) -> int:
+    here, there = sizes_of(rotation.x), sizes_of(angles)
+    if here is None or there is None or len(here) != 4 or len(there) != 4 or None in here:
+        raise UnfitError(f"its angles '{angles.name}' are not known to be [batch, 1, length, element]")
+    batch, *middle, width = here
+    assert width is not None
+    for axis in (1, 2):
+        wanted = [middle[0], _ONE] if axis == 2 else [_ONE, middle[1]]
+        wanted.append(width.divided(Size.of(2)) if rotation.once else width)
+        if there[0] in (_ONE, batch) and list(there[1:]) == wanted:
+            return axis
+    raise UnfitError(f"its angles '{angles.name}' may be other ones for each head")
 
 
-def _partial(rotation: _Rotation) -> tuple[ir.Node, ir.Value, tuple[ir.Node, ...], int] | None:
-    """Where the rotated part is joined to the rest: the joint, all of x, the nodes between, and how much is rotated."""
-    turned = rotation.nodes[0].outputs[0]
-    part, joined = _part(rotation.x), user_of(turned, "Concat")
-    if part is None or joined is None or len(joined.inputs) != 2 or joined.inputs[0] is not turned:
+def _half(rotation: _Rotation, angles: ir.Value, heads: int) -> tuple[Build, ir.Value]:
+    """How the operator's angles are made, and what they are made of."""
+    if rotation.once:
+        flat = without_head_axis(angles, heads)
+        hold(flat is not None, f"its angles '{angles.name}' are not known to be [batch, 1, length, element]")
+        assert flat is not None
+        return lambda edit, place: flat, flat
+    found = halved(angles, heads, pairs=rotation.pairs)
+    if isinstance(found, str):
+        raise UnfitError(f"its angles '{angles.name}' are not known to {found}")
+    return found
+
+
+def _partial(x: ir.Value, turned: ir.Value) -> tuple[ir.Node, ir.Value, int] | None:
+    """Where the rotated part is joined to the rest: the joint, all of x, and how much is rotated."""
+    first, joined = part(x), user_of(turned, "Concat")
+    if first is None or joined is None or not joins_two(joined) or joined.inputs[0] is not turned:
         return None
-    rest = _part(joined.inputs[1])
-    if rest is None or (part.start, rest.of, rest.start, rest.stop) != (0, part.of, part.stop, part.length):
+    rest = part(joined.inputs[1])
+    if rest is None or (first.start, rest.of, rest.start, rest.stop) != (0, first.of, first.stop, first.length):
         return None
-    if joined.attributes.get_int("axis", 0) not in (-1, 3):
-        return None
-    return joined, part.of, (joined,), part.stop
+    return joined, first.of, first.stop

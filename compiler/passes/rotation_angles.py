@@ -21,15 +21,15 @@ _UNARY = {"Cos", "Sin", "Cast", "Neg"}
 Build = Callable[[Edit, ir.Node], ir.Value]
 
 
-def halved(angles: ir.Value, pairs: bool) -> tuple[Build, ir.Value] | str:
+def halved(angles: ir.Value, head_axis: int, *, pairs: bool) -> tuple[Build, ir.Value] | str:
     """How to compute [batch, length, element / 2] of [batch, 1, length, element], and what that is half of.
 
-    Or what they are not known to do.
+    Or what they are not known to do. The axis for heads may also stand behind the length.
     """
-    at_once = _of_repeated(angles, head_axis=1) if pairs else None
+    at_once = _of_repeated(angles, head_axis) if pairs else None
     if at_once is not None:
         return at_once, angles
-    flat = _without_head_axis(angles)
+    flat = without_head_axis(angles, head_axis)
     if flat is None:
         return "be [batch, 1, length, element]"
     build = _once(flat, pairs, _DEPTH)
@@ -146,11 +146,12 @@ def _of_elementwise(node: ir.Node, place_of_x: int, pairs: bool, depth: int) -> 
     return build
 
 
-def _without_head_axis(value: ir.Value) -> ir.Value | None:
-    """[batch, length, element] of [batch, 1, length, element]."""
+def without_head_axis(value: ir.Value, head_axis: int) -> ir.Value | None:
+    """[batch, length, element] of [batch, 1, length, element], or of [batch, length, 1, element]."""
     spread = made_by(value, "Unsqueeze", "Reshape")
     source = spread.inputs[0] if spread is not None else None
     before, after = sizes_of(source), sizes_of(value)
     if before is None or after is None or None in after or len(after) != 4:
         return None
-    return source if before == (after[0], *after[2:]) and after[1] == Size.of(1) else None
+    rest = (*after[:head_axis], *after[head_axis + 1 :])
+    return source if before == rest and after[head_axis] == Size.of(1) else None

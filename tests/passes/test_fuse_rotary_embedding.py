@@ -159,6 +159,76 @@ def test_other_turns_of_neighbours_are_left_alone(body: str) -> None:
     check_unchanged(FuseRotaryEmbedding(), pairs(body))
 
 
+BEHIND = "(float[b,s,2,8] x, float[1,s,4] f) => (float[b,s,2,8] y)"
+ONE_AXIS = ["Reshape", "Reshape"]
+
+
+def positions_first(declared: tuple[str, ...]) -> tuple[str, ...]:
+    """The same declarations with the heads behind the positions."""
+    return tuple(text.replace("[b,2,s,", "[b,s,2,").replace("[1,1,s,8]", "[1,s,1,8]") for text in declared)
+
+
+def test_heads_behind_the_positions() -> None:
+    body = (ANGLES + HALVES + TURN + SUM).replace("(c3, one)", "(c3, two)").replace("(d3, one)", "(d3, two)")
+    check_fused(hub(BEHIND, body, *positions_first(CONSTANTS)), [*ROTATED, *ONE_AXIS], num_heads=2)
+
+
+def test_neighbours_with_heads_behind_the_positions() -> None:
+    body = (NEIGHBOURS + STRIDED + SPREAD + SUM).replace("(c3, one)", "(c3, two)").replace("(d3, one)", "(d3, two)")
+    declared = positions_first((*CONSTANTS, *PAIRS))
+    declared = tuple(text.replace("flat = {0, 2, -1, 8}", "flat = {0, -1, 2, 8}") for text in declared)
+    check_fused(hub(BEHIND, body, *declared), [*ROTATED_PAIRS, *ONE_AXIS], interleaved=1, num_heads=2)
+
+
+def test_an_unknown_number_of_heads_behind_the_positions() -> None:
+    body = (ANGLES + HALVES + TURN + SUM).replace("(c3, one)", "(c3, two)").replace("(d3, one)", "(d3, two)")
+    declared = tuple(text.replace("[b,s,2,", "[b,s,h,") for text in positions_first(CONSTANTS))
+    text = hub(BEHIND.replace("[b,s,2,8]", "[b,s,h,8]"), body, *declared)
+    check_unchanged(FuseRotaryEmbedding(), text, "how many heads 'x' has is not known")
+
+
+AT_ONCE = "c3 = Cos(f) d3 = Sin(f) c = Unsqueeze(c3, one) d = Unsqueeze(d3, one) " + HALVES
+PRODUCTS = "p = Mul(x1, c) q = Mul(x2, d) n = Sub(p, q) u = Mul(x2, c) v = Mul(x1, d) w = Add(u, v) "
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        AT_ONCE + PRODUCTS + "y = Concat<axis=-1>(n, w)",
+        AT_ONCE
+        + PRODUCTS.replace("Add(u, v)", "Add(v, u)").replace("Mul(x1, c)", "Mul(c, x1)")
+        + "y = Concat<axis=3>(n, w)",
+    ],
+)
+def test_two_sums_that_are_joined(body: str) -> None:
+    check_fused(hub(X, body, *HALF_ANGLES), ROTATED)
+
+
+HALF_ANGLES = (
+    *(text for text in CONSTANTS if not text.startswith("float[1")),
+    "float[1,s,4] c3",
+    "float[1,s,4] d3",
+    "float[1,1,s,4] c",
+    "float[1,1,s,4] d",
+    "float[b,2,s,4] x1",
+    "float[b,2,s,4] x2",
+)
+
+
+@pytest.mark.parametrize(
+    "products",
+    [
+        PRODUCTS.replace("Sub(p, q)", "Sub(q, p)"),
+        PRODUCTS.replace("Sub", "Add"),
+        PRODUCTS.replace("u = Mul(x2, c)", "u = Mul(x1, c)"),
+        PRODUCTS.replace("v = Mul(x1, d)", "v = Mul(x1, c)"),
+        PRODUCTS.replace("q = Mul(x2, d)", "q = Mul(x2, c)"),
+    ],
+)
+def test_other_sums_that_are_joined_are_left_alone(products: str) -> None:
+    check_unchanged(FuseRotaryEmbedding(), hub(X, AT_ONCE + products + "y = Concat<axis=-1>(n, w)", *HALF_ANGLES))
+
+
 def test_the_first_elements_of_neighbours_only() -> None:
     interface = "(float[1,2,s,12] z, float[1,s,4] f) => (float[1,2,s,12] y)"
     split = "x = Slice(z, zero, eight, three) rest = Slice(z, eight, end, three) "
