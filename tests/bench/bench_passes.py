@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,9 @@ PEERS = ("onnxsim", "onnxslim", "onnxscript", "ort")
 SIZES = (1_000, 3_000, 10_000, 30_000, 100_000)
 EXPONENT, TEN_THOUSAND = 1.15, 5.0
 ABOVE, SHARE = 1.03, 0.9  # never more nodes than this many times the best peer's; at or below it on this share
+SECONDS = 1.0  # our time is at most this, or onnxsim's
+GRAPH_ITSELF = 2**18  # bytes that nodes and names may take, which is much beside the weights of the smallest models
+SIZE = 1.05  # times the bytes of the weights, each counted once, that our file may have
 
 
 # -- in the tool's own process ----------------------------------------------------------------------------------
@@ -180,8 +184,8 @@ def exported(name: str, size: str, folder: Path) -> Path:
 
 
 def compare(names: list[str], size: str, folder: Path) -> bool:
-    print(f"{'model':<18}{'raw':>6}" + "".join(f"{tool:>16}" for tool in TOOLS) + f"{'of best':>9}")
-    ratios = []
+    print(f"{'model':<18}{'raw':>6}" + "".join(f"{tool:>16}" for tool in TOOLS) + f"{'of best':>9}{'bytes':>7}")
+    ratios, slow, large = [], [], []
     for name in names:
         source = exported(name, size, folder)
         found = {tool: measured(tool, source) for tool in TOOLS}
@@ -192,10 +196,31 @@ def compare(names: list[str], size: str, folder: Path) -> bool:
         import onnx
 
         raw = count(onnx.load(source, load_external_data=False).graph)
-        print(f"{name:<18}{raw:>6}{cells}{ratios[-1]:>9.2f}", flush=True)
+        weights = found["ours"]["bytes"] / unique_weights(source) if found["ours"] else math.inf
+        print(f"{name:<18}{raw:>6}{cells}{ratios[-1]:>9.2f}{weights:>7.2f}", flush=True)
+        if not _in_time(found["ours"], found["onnxsim"]):
+            slow.append(name)
+        if weights > SIZE and found["ours"]["bytes"] > unique_weights(source) + GRAPH_ITSELF:
+            large.append(name)
     good = sum(ratio <= 1 for ratio in ratios)
     print(f"at or below the best on {good} of {len(ratios)}; at most {max(ratios):.2f} times the best")
-    return good >= SHARE * len(ratios) and max(ratios) <= ABOVE
+    print(f"longer than {SECONDS:.0f} s and than onnxsim: {', '.join(slow) or 'none'}")
+    print(f"more bytes than {SIZE} times the weights: {', '.join(large) or 'none'}")
+    return good >= SHARE * len(ratios) and max(ratios) <= ABOVE and not slow and not large
+
+
+def _in_time(ours: dict[str, Any] | None, theirs: dict[str, Any] | None) -> bool:
+    if ours is None:
+        return False
+    return bool(ours["seconds"] <= max(SECONDS, theirs["seconds"] if theirs is not None else 0.0))
+
+
+def unique_weights(source: Path) -> int:
+    """Bytes of the exported weights, each content once."""
+    import onnx_ir as ir
+
+    tensors = [value.const_value for value in ir.load(source).graph.initializers.values()]
+    return sum({sha256(tensor.tobytes()).digest(): tensor.nbytes for tensor in tensors if tensor is not None}.values())
 
 
 def _cell(result: dict[str, Any] | None) -> str:
