@@ -106,8 +106,10 @@ class _Rotation:
 
 def _rotation(node: ir.Node) -> _Rotation | None:
     if node.op_type == "Concat":
-        found = rotated_at_once(node)
-        return found and _Rotation(found.halves.x, found.cosines, found.sines, (node, *found.nodes), once=True)
+        whole = rotated_at_once(node)
+        if whole is None:
+            return None
+        return _Rotation(whole.halves.x, whole.cosines, whole.sines, (node, *whole.nodes), once=True)
     return next((found for one, two in operands(node) if (found := _sum(node, one, two))), None)
 
 
