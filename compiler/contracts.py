@@ -89,6 +89,9 @@ class Signature:
 # What it was, and what it must still compute
 
 
+ORDINARY = "ordinary"  # data as a model usually gets it: normal floats, indices in range, padding masks
+
+
 @dataclass(frozen=True)
 class Case:
     """One draw of inputs at one choice of sizes, with the answers.
@@ -102,6 +105,18 @@ class Case:
     outputs: Arrays
     oracle: Arrays
     draw: int | None = None  # which draw at these sizes; None for data that was given
+    kind: str = ORDINARY  # how the data is distributed; errors are counted apart for each kind
+    shaken: Arrays | None = None  # the oracle's where every input is off by a rounding; not for ordinary data
+
+
+@dataclass(frozen=True)
+class Edge:
+    """Data at the edge of what a model is made for, and what PyTorch makes of it; no outputs where it raises."""
+
+    name: str
+    inputs: Arrays
+    outputs: Arrays
+    raised: str = ""
 
 
 @dataclass(frozen=True)
@@ -112,6 +127,8 @@ class Reference:
     producer: str  # who gave the answers: "PyTorch 2.13.0, eager"
     seed: int
     notes: tuple[str, ...] = ()  # what was capped or left out, in words
+    edges: tuple[Edge, ...] = ()
+    seconds: float = 0.0  # that all of it took
 
 
 @dataclass(frozen=True)
@@ -270,8 +287,22 @@ class Element:
 
 
 @dataclass(frozen=True)
+class Promise:
+    """What one clause of a contract, or a tolerance, came to for one output. It must hold in every case."""
+
+    text: str  # as it was asked for
+    passed: bool
+    worst: float  # over all cases
+    mean: float
+    case: str  # the worst one
+
+
+@dataclass(frozen=True)
 class OutputVerdict:
-    """One output over all cases. `used` is the share of the budget that the worst element takes up."""
+    """One output over all cases. `used` is the share of the error budget that it takes up: the largest of `shares`.
+
+    The budget decides, unless the user asked for something else; it is told all the same.
+    """
 
     output: str
     passed: bool
@@ -282,6 +313,23 @@ class OutputVerdict:
     case: str = ""
     worst: Element | None = None
     rms: float = 0.0  # of all elements together, in units of the model's own rounding
+    shares: Mapping[str, float] = field(default_factory=dict)  # of the worst element, the worst row, and the whole
+    flips: int = 0  # indices that differ, and point at a value that is the same up to rounding
+    decided: Literal["budget", "contract", "tolerance"] = "budget"
+    promises: tuple[Promise, ...] = ()
+
+
+@dataclass(frozen=True)
+class EdgeVerdict:
+    """One output under one probe; without a name where the call as a whole is meant."""
+
+    probe: str
+    output: str
+    same: bool
+    wanted: str  # what PyTorch gives
+    how: str = ""  # in what the artifact differs
+    count: int = 0  # at how many elements
+    why: str = ""  # what the runtime says
 
 
 @dataclass(frozen=True)
@@ -290,6 +338,7 @@ class Verdict:
     outputs: tuple[OutputVerdict, ...]
     cases: int
     notes: tuple[str, ...] = ()
+    edges: tuple[EdgeVerdict, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -301,8 +350,25 @@ class Verdict:
 
 
 @dataclass(frozen=True)
+class Clause:
+    """One term of a contract: a measure of an output, and the bound that it must keep in every case."""
+
+    text: str  # as the user wrote it
+    measure: str  # a metric's name, or "file.py:name"
+    output: str | None = None  # None: every float output
+    sign: Literal[">=", "<=", ""] = ""
+    bound: float = 0.0
+    function: Callable[[Array, Array], Any] | None = field(default=None, repr=False, compare=False)  # the user's own
+
+
+@dataclass(frozen=True)
 class Terms:
-    """What a user asks of the verdict, beside the error budget."""
+    """What a user asks of the verdict: beside the error budget, or in its place."""
+
+    contract: tuple[Clause, ...] = ()
+    atol: float | None = None
+    rtol: float | None = None
+    strict_edges: bool = False  # another edge behaviour than PyTorch's is a failure
 
 
 # ---------------------------------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ _AS_WRITTEN = "as the graph says"
 _PRECISIONS = {"f32": "float32", "f16": "float16", "bf16": "bfloat16", "f64": "float64"}
 
 
-def measured(manifest: Mapping[str, Any], size: int, units: Mapping[str, Any]) -> Measured:
+def measured(manifest: Mapping[str, Any], size: int, units: Mapping[str, Mapping[str, Any]]) -> Measured:
     """What a finished compilation tells; `size` is of the artifact's files, `units` what its errors are counted in."""
     verdict, artifact = manifest["verdict"], manifest["artifact"]
     figures = Figures(
@@ -38,16 +38,30 @@ def measured(manifest: Mapping[str, Any], size: int, units: Mapping[str, Any]) -
             output["output"]: Numbers(float(output["used"]), float(output["rms"]), float(output["error"]))
             for output in verdict["outputs"]
         },
+        edges={_edge(edge): edge["how"] for edge in verdict["edges"] if not edge["same"]},
     )
     return Measured(
         verdict["status"],
         figures,
-        slack={name: float(unit["unlucky"]) for name, unit in units.items()},
+        slack=_slack(units),
         why={output["output"]: _why(output) for output in verdict["outputs"] if not output["passed"]},
         operators=manifest["operators"],
         declined=_declined(manifest["passes"]),
         notes=tuple(verdict["notes"]),
     )
+
+
+def _slack(units: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+    """How uncertain an output's unit is, on the kind of data where it is most so."""
+    found: dict[str, float] = {}
+    for kind in units.values():
+        for name, unit in kind.items():
+            found[name] = max(found.get(name, 1.0), float(unit["unlucky"]))
+    return found
+
+
+def _edge(edge: Mapping[str, Any]) -> str:
+    return f"{edge['probe']}: {edge['output']}" if edge["output"] else str(edge["probe"])
 
 
 def _why(output: Mapping[str, Any]) -> str:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from compiler.contracts import Array, Arrays, Case, dtype_name
 from compiler.errors import CompileError
-from compiler.validate.compare import Unit, units
+from compiler.validate.units import Unit, Units, units
 
 LIMIT = 16 * 2**20  # bytes of arrays that a bundle keeps in full
 SAMPLE = 4096  # elements of an output that a thinned case keeps
@@ -25,7 +25,7 @@ SAMPLE = 4096  # elements of an output that a thinned case keeps
 _INDEX = "cases.json"
 _UNITS = "units.json"
 
-Redraw = Callable[[Mapping[str, int], int], Arrays]
+Redraw = Callable[[Mapping[str, int], int, str], Arrays]  # at these sizes, this draw, of this kind
 
 
 @dataclass(frozen=True)
@@ -56,15 +56,14 @@ def write(cases: Sequence[Case], folder: Path) -> None:
         left -= size if full else 0
         index.append(_write_one(case, folder / f"case-{number}.npz", number, full=full))
     _write_json(folder / _INDEX, index)
-    _write_json(folder / _UNITS, {name: asdict(unit) for name, unit in units(cases).items()})
+    measured = {kind: {name: asdict(unit) for name, unit in found.items()} for kind, found in units(cases).items()}
+    _write_json(folder / _UNITS, measured)
 
 
-def read_units(folder: Path) -> dict[str, Unit] | None:
-    """What all elements told, of which a thinned case keeps a few; None where no case is thinned."""
-    index = json.loads((folder / _INDEX).read_text(encoding="utf-8"))
-    if not any(entry["thinned"] for entry in index):
-        return None
-    return {name: Unit(**fields) for name, fields in json.loads((folder / _UNITS).read_text(encoding="utf-8")).items()}
+def read_units(folder: Path) -> Units:
+    """What all elements told, of which a thinned case keeps a few."""
+    measured = json.loads((folder / _UNITS).read_text(encoding="utf-8"))
+    return {kind: {name: Unit(**fields) for name, fields in found.items()} for kind, found in measured.items()}
 
 
 def _write_json(file: Path, data: Any) -> None:
@@ -86,6 +85,7 @@ def _write_one(case: Case, file: Path, number: int, *, full: bool) -> dict[str, 
         "name": case.name,
         "sizes": dict(case.sizes),
         "draw": case.draw,
+        "kind": case.kind,
         "file": file.name,
         "thinned": not full,
         "input_sha256": _hash(case.inputs),
@@ -106,7 +106,8 @@ def _read_one(folder: Path, entry: Mapping[str, Any], number: int, redraw: Redra
         part: {name.partition("/")[2]: array for name, array in arrays.items() if name.startswith(part + "/")}
         for part in ("input", "output", "oracle")
     }
-    inputs: Arrays = parts["input"] or (redraw(entry["sizes"], entry["draw"]) if entry["draw"] is not None else {})
+    drawn = entry["draw"] is not None
+    inputs: Arrays = parts["input"] or (redraw(entry["sizes"], entry["draw"], entry["kind"]) if drawn else {})
     if _hash(inputs) != entry["input_sha256"]:
         raise CompileError(
             "reference-lost",
@@ -118,7 +119,8 @@ def _read_one(folder: Path, entry: Mapping[str, Any], number: int, redraw: Redra
     positions = {}
     if entry["thinned"]:
         positions = {name: _positions(int(np.prod(shape)), number) for name, shape in shapes.items()}
-    case = Case(entry["name"], entry["sizes"], inputs, parts["output"], parts["oracle"], entry["draw"])
+    outputs, oracle = parts["output"], parts["oracle"]
+    case = Case(entry["name"], entry["sizes"], inputs, outputs, oracle, entry["draw"], entry["kind"])
     return StoredCase(case, shapes, positions)
 
 

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import ml_dtypes
 import numpy as np
 import pytest
 
-from compiler.contracts import Arrays, Case
+from compiler.contracts import ORDINARY, Arrays, Case
 from compiler.errors import CompileError
 from compiler.validate import stored
 from compiler.validate.compare import compare
-from compiler.validate.compare import units as compare_units
+from compiler.validate.units import units as compare_units
 
 ELEMENTS = 3 * stored.SAMPLE
 
 
-def inputs(sizes: Mapping[str, int], draw: int) -> Arrays:
+def inputs(sizes: Mapping[str, int], draw: int, kind: str = ORDINARY) -> Arrays:
     rng = np.random.default_rng([draw, *sizes.values()])
     return {"x": rng.standard_normal((sizes["n"], 4), np.float32), "cache.0": rng.integers(0, 9, 5)}
 
@@ -32,7 +33,7 @@ def drawn(n: int, draw: int | None = 0, dtype: type = np.float32) -> Case:
     return Case(f"n={n}", sizes, inputs(sizes, draw or 0), outputs, oracle, draw)
 
 
-def never(sizes: Mapping[str, int], draw: int) -> Arrays:
+def never(sizes: Mapping[str, int], draw: int, kind: str) -> Arrays:
     raise AssertionError("nothing needs to be drawn again")
 
 
@@ -107,9 +108,11 @@ def test_what_a_sample_is_held_against_was_measured_on_everything(tmp_path: Path
     )
 
 
-def test_full_cases_are_measured_anew(tmp_path: Path) -> None:
-    stored.write([drawn(3)], tmp_path)
-    assert stored.read_units(tmp_path) is None
+def test_what_full_cases_are_held_against_is_kept_as_well(tmp_path: Path) -> None:
+    cases = [drawn(3), replace(drawn(3), kind="large")]
+    stored.write(cases, tmp_path)
+    assert stored.read_units(tmp_path) == compare_units(cases)
+    assert [back.case.kind for back in stored.read(tmp_path, never)] == ["ordinary", "large"]
 
 
 @pytest.mark.parametrize("shape", [(2, ELEMENTS), (2 * ELEMENTS,), (ELEMENTS, 2, 1), (ELEMENTS - 1, 2)])
@@ -140,7 +143,7 @@ def test_given_data_is_kept_whatever_its_size(tmp_path: Path, thinned: None) -> 
 def test_a_model_without_inputs_has_nothing_to_draw(tmp_path: Path, thinned: None) -> None:
     case = Case("constant", {}, {}, {"y": np.ones(2)}, {"y": np.ones(2)}, 0)
     stored.write([case], tmp_path)
-    (back,) = stored.read(tmp_path, lambda sizes, draw: {})
+    (back,) = stored.read(tmp_path, lambda sizes, draw, kind: {})
     assert back.case.inputs == {}
 
 
@@ -153,11 +156,11 @@ def test_the_limit_goes_to_the_first_cases_that_fit(tmp_path: Path, monkeypatch:
 @pytest.mark.parametrize(
     "other",
     [
-        lambda sizes, draw: inputs(sizes, draw + 1),
-        lambda sizes, draw: {**inputs(sizes, draw), "x": inputs(sizes, draw)["x"].astype(np.float64)},
-        lambda sizes, draw: {**inputs(sizes, draw), "x": inputs(sizes, draw)["x"].T},
-        lambda sizes, draw: {"x": inputs(sizes, draw)["x"]},
-        lambda sizes, draw: {},
+        lambda sizes, draw, kind: inputs(sizes, draw + 1),
+        lambda sizes, draw, kind: {**inputs(sizes, draw), "x": inputs(sizes, draw)["x"].astype(np.float64)},
+        lambda sizes, draw, kind: {**inputs(sizes, draw), "x": inputs(sizes, draw)["x"].T},
+        lambda sizes, draw, kind: {"x": inputs(sizes, draw)["x"]},
+        lambda sizes, draw, kind: {},
     ],
     ids=["other numbers", "other dtype", "other shape", "an input less", "nothing"],
 )
