@@ -81,7 +81,7 @@ def states() -> dict[str, list[tuple[str, str]]]:
     return {name: [(state, why) for state, why in entries] for name, entries in found.items()}
 
 
-def _read_translations_once() -> None:
+def read_translations_once() -> None:
     """torch's exporter reads all of its translations for every model, which takes longer than everything else."""
     read = ONNXRegistry.from_torchlib(opset_version=driver.HUB_OPSET)
 
@@ -104,7 +104,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=2)
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
-    _read_translations_once()
+    read_translations_once()
     known = {} if arguments.again else states()
     counted = [name for name in operators() if not not_counted(name) and arguments.match in name]
     if arguments.only is not None:
