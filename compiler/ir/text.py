@@ -65,6 +65,16 @@ class _Printer:
                 yield from self.graph(graph, indent + _INDENT * 2)
 
 
+def attributes_text(node: ir.Node) -> str:
+    """Every attribute of a node, with the graphs inside of it."""
+    printer = _Printer(with_provenance=False)
+    parts = [_attribute(attr) for attr in _sorted(node.attributes) if not graphs_in(attr)]
+    parts += [
+        line for attr in _sorted(node.attributes) for graph in graphs_in(attr) for line in printer.graph(graph, "")
+    ]
+    return "\n".join(parts)
+
+
 def _sorted(attributes: Mapping[str, ir.Attr]) -> list[ir.Attr]:
     return [attributes[name] for name in sorted(attributes)]
 

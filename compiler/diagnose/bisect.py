@@ -1,0 +1,242 @@
+"""Where the numbers part: the exporter, a pass, or the runtime; and the smallest piece that shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+import onnx_ir as ir
+
+from compiler.contracts import Array, Arrays, OutputVerdict, Progress, Reference, Verdict
+from compiler.diagnose import evidence
+from compiler.diagnose.diagnosis import Diagnosis, Judged, together
+from compiler.diagnose.finding import Finding
+from compiler.diagnose.question import Question, questions
+from compiler.diagnose.route import Change, Route
+from compiler.diagnose.runtime import Runtime
+from compiler.diagnose.search import Clock, narrow
+from compiler.diagnose.values import Truth, made, truth_of
+from compiler.diagnose.wrong_kernel import KernelSearch
+from compiler.diagnose.wrong_pass import find_pass
+from compiler.diagnose.wrong_places import find
+from compiler.errors import CompileError
+from compiler.ir.evaluate import Evaluator
+
+
+class Inside(Protocol):
+    """PyTorch's own values in the midst of the program that was exported."""
+
+    def values(self, inputs: Arrays, *, precise: bool) -> Mapping[str, Array]:
+        """What the exported program computes, outputs included, under the names that the graph has for it."""
+        ...
+
+    def modules(self, inputs: Arrays, *, precise: bool) -> Mapping[str, Array]:
+        """What the user's modules give in eager mode, those that are done first before the others."""
+        ...
+
+    def exported_modules(self, inputs: Arrays) -> Mapping[str, Array]:
+        """The same of the exported program, as far as its modules can be told."""
+        ...
+
+    def line(self, module: str) -> str:
+        """The line of Python that gives a module's result."""
+        ...
+
+
+@dataclass(frozen=True)
+class Suspects:
+    """Everyone who had a hand in it. `runtime` is None where the target cannot run here."""
+
+    target: str
+    version: str
+    reference: Reference
+    verdict: Verdict
+    route: Route
+    inside: Inside | None
+    runtime: Runtime | None
+
+
+def bisect(suspects: Suspects, folder: Path, clock: Clock, progress: Progress) -> Diagnosis:
+    """The stage, and in it the place; what shows it is written to `folder`."""
+    diagnosis, finding = _Bisection(suspects, clock, progress).run()
+    if clock.over():
+        diagnosis = replace(diagnosis, notes=(*diagnosis.notes, "the time was up before the search had ended"))
+    if finding is None:
+        return diagnosis
+    diagnosis = replace(diagnosis.with_finding(finding), folder=str(folder))
+    evidence.write(folder, diagnosis, finding, suspects.target)
+    return diagnosis
+
+
+Answer = tuple[Diagnosis, Finding | None]
+
+
+class _Bisection:
+    def __init__(self, suspects: Suspects, clock: Clock, progress: Progress) -> None:
+        self._on = suspects
+        self._clock = clock
+        self._progress = progress
+        self._stages: list[Judged] = []
+
+    def run(self) -> Answer:
+        asked = questions(self._on.reference, self._on.verdict)
+        route = self._on.route
+        self._progress.stage("bisect", "the captured graph, on plumbline's evaluator")
+        if (found := self._first_wrong("captured", route.start, asked)) is not None:
+            return self._exporter(found)
+        self._progress.stage("bisect", "the graph that is built from")
+        lowered, changes = route.walk()
+        judged = len(changes)
+        if _right(lowered, asked[0]) is None:
+            judged, _ = narrow(0, judged, lambda count: _right(route.walk(count)[0], asked[0]) is None)
+        known = lowered if judged == len(changes) else route.walk(judged)[0]
+        if (found := self._first_wrong("passes", known, asked)) is not None:
+            return self._pass(found, judged)
+        return self._kernel(lowered, known, changes[judged:], asked)
+
+    def _first_wrong(self, stage: str, model: ir.Model, asked: Sequence[Question]) -> Question | None:
+        for question in asked:
+            right = _right(model, question)
+            if right is None:
+                self._stages.append(Judged(stage, None, "the evaluator does not know an operator of the graph"))
+                return None
+            if not right:
+                worst = _wrong(model, question)
+                self._stages.append(Judged(stage, False, _words(worst, question)))
+                return question
+        self._stages.append(Judged(stage, True, f"{len(asked)} cases on plumbline's evaluator"))
+        return None
+
+    def _answer(self, stage: str, culprit: str, sentence: str, question: Question, *notes: str) -> Diagnosis:
+        return Diagnosis(
+            stage,  # type: ignore[arg-type]
+            culprit,
+            sentence,
+            tuple(self._stages),
+            question.case.name,
+            notes=notes,
+        )
+
+    # -- the exporter -----------------------------------------------------------------------------------------------
+
+    def _exporter(self, question: Question) -> Answer:
+        self._progress.stage("bisect", "the exporter's nodes, on PyTorch's values")
+        inside = self._on.inside
+        if inside is None:
+            why = "this way of exporting does not tell which values of the graph are which of PyTorch's"
+            sentence = "The captured graph is not what PyTorch computes."
+            return self._answer("exporter", "the exporter", sentence, question, why), None
+        inputs = question.case.inputs
+        plain, precise = inside.values(inputs, precise=False), inside.values(inputs, precise=True)
+        if (
+            worst := question.wrong({name: plain[name] for name in question.case.outputs if name in plain})
+        ) is not None:
+            self._stages.insert(0, Judged("traced", False, _words(worst, question)))
+            return self._tracing(inside, question)
+        self._stages.insert(0, Judged("traced", True, "the exported program, run by PyTorch"))
+        model = self._on.route.start
+        truth = _comparable(model, Truth(plain, precise))
+        finding = find(model, question, truth, truth.plain.keys(), self._clock)
+        if finding is None:
+            sentence = "torch's exporter: the captured graph is not the exported program."
+            note = "every place that can be told is right by itself"
+            return self._answer("exporter", "torch.onnx", sentence, question, note), None
+        diagnosis = self._answer("exporter", "torch.onnx", "", question).with_finding(finding)
+        sentence = f"torch's exporter wrote {together(diagnosis.nodes)} that does not compute what PyTorch computes."
+        return replace(diagnosis, sentence=sentence), finding
+
+    def _tracing(self, inside: Inside, question: Question) -> Answer:
+        """The exported program is another one than the model: a branch that was taken while tracing, say."""
+        inputs = question.case.inputs
+        plain, precise = inside.modules(inputs, precise=False), inside.modules(inputs, precise=True)
+        got = inside.exported_modules(inputs)
+        names = [name for name in plain if name in got and name in precise]
+        wrong = Truth(plain, precise).only(names).wrong({name: got[name] for name in names})
+        first = next((name for name in names if name in wrong), None)
+        if first is None:
+            sentence = "torch.export: the exported program is not the model."
+            note = "no module's result differs before the model's own forward"
+            return self._answer("exporter", "torch.export", sentence, question, note), None
+        line = inside.line(first)
+        place = f"'{first}'{f' ({line})' if line else ''}"
+        sentence = (
+            f"torch.export: in the exported program the module {place} computes something else than in eager mode."
+        )
+        diagnosis = self._answer("exporter", "torch.export", sentence, question)
+        verdict = wrong[first]
+        return replace(diagnosis, output=first, why=verdict.why, elsewhere=len(wrong) - 1), None
+
+    # -- the passes -------------------------------------------------------------------------------------------------
+
+    def _pass(self, question: Question, last: int) -> Answer:
+        self._progress.stage("bisect", f"{last} passes that changed something")
+        fault = find_pass(self._on.route, last, question, _is_wrong, self._clock)
+        names = " or ".join(dict.fromkeys(change.name for change in fault.suspects))
+        owner = "plumbline's pass" if fault.suspects[0].ours else f"{self._on.target}'s own pass"
+        sentence = f"{owner} {names} changes what the model computes."
+        hint = f"--passes default,-{fault.suspects[0].name} leaves it out; this is a fault of plumbline"
+        diagnosis = self._answer("pass", f"the pass {names}", sentence, question, hint)
+        return diagnosis, fault.finding
+
+    # -- the runtime ------------------------------------------------------------------------------------------------
+
+    def _kernel(
+        self, lowered: ir.Model, known: ir.Model, unjudged: Sequence[Change], asked: Sequence[Question]
+    ) -> Answer:
+        runtime, question = self._on.runtime, asked[0]
+        notes = [f"the pass {change.name} could not be judged and may be at fault itself" for change in unjudged]
+        if runtime is None:
+            sentence = "The graph is what the model computes; the target cannot be run here."
+            return self._answer("none", "", sentence, question, *notes), None
+        self._stages.append(Judged(self._on.version, False, _verdict_words(self._on.verdict)))
+        self._progress.stage("bisect", f"{len(lowered.graph)} nodes on {self._on.version}")
+        truth = truth_of(known, question.case.inputs)
+        finding = KernelSearch(lowered, truth, question, runtime, self._clock).find()
+        if finding is None:
+            sentence = f"{self._on.version} computes something else than the graph that it was given."
+            notes.append("no smaller piece could be shown to be wrong")
+            return self._answer("runtime", self._on.version, sentence, question, *notes), None
+        diagnosis = self._answer("runtime", self._on.version, "", question, *notes).with_finding(finding)
+        return replace(diagnosis, sentence=f"{self._on.version} computes {together(diagnosis.nodes)} wrongly."), finding
+
+
+def _wrong(model: ir.Model, question: Question) -> OutputVerdict | None:
+    return question.wrong(Evaluator(model, precise=False)(question.case.inputs))
+
+
+def _right(model: ir.Model, question: Question) -> bool | None:
+    """None where the evaluator does not know an operator."""
+    try:
+        return _wrong(model, question) is None
+    except CompileError as error:
+        if error.code != "unsupported-op":
+            raise
+        return None
+
+
+def _is_wrong(model: ir.Model, question: Question) -> bool | None:
+    right = _right(model, question)
+    return None if right is None else not right
+
+
+def _comparable(model: ir.Model, truth: Truth) -> Truth:
+    """Of PyTorch's values those that the graph has in the same form."""
+    names = []
+    for value in made(model.graph):
+        array = truth.plain.get(str(value.name))
+        same_type = array is not None and value.dtype == ir.DataType.from_numpy(array.dtype)
+        if same_type and array is not None and (value.shape is None or len(value.shape) == array.ndim):
+            names.append(str(value.name))
+    return truth.only([name for name in names if name in truth.precise])
+
+
+def _words(worst: OutputVerdict | None, question: Question) -> str:
+    assert worst is not None
+    return f"'{worst.output}' at {question.case.name or 'its size'}: {worst.why}"
+
+
+def _verdict_words(verdict: Verdict) -> str:
+    worst = max((found for found in verdict.outputs if not found.passed), key=lambda found: found.used, default=None)
+    return "" if worst is None else f"'{worst.output}': {worst.why}"
