@@ -14,7 +14,7 @@ import backends
 from backends import host, registry
 from backends.isolated import DEFAULT_TIMEOUT, IsolatedBackend
 from compiler import bundle as bundles
-from compiler import driver, record
+from compiler import driver, record, terms
 from compiler.contracts import (
     Arrays,
     Coverage,
@@ -76,6 +76,10 @@ def compile(
     translate: str | Mapping[Any, Any] | None = None,
     keep_provenance: bool = True,
     require_run: bool = False,
+    strict_edges: bool = False,
+    contract: str | Sequence[str] = (),
+    atol: float | None = None,
+    rtol: float | None = None,
     passes: PassPlan = driver.AS_USUAL,
     timeout: float = DEFAULT_TIMEOUT,
     memory_limit: int | None = None,
@@ -86,6 +90,9 @@ def compile(
     `model` is a path, a "file.py:factory" reference, an nn.Module or an ExportedProgram. `inputs` are specs such as
     "x:float32[batch=1..32,3]", or example tensors or arrays by name or in order; a file may bring its own. `translate`
     is a table from operators of your own to functions of onnxscript, or "file.py:TABLE".
+
+    `contract` decides in place of the error budget: "cosine>=0.999", "logits:top1>=0.99", "file.py:name", or several;
+    `atol` and `rtol` replace it as well.
 
     A bundle whose numbers differ is kept apart as `<bundle>.rejected`, and `Result.passed` is False.
     """
@@ -104,6 +111,10 @@ def compile(
         verify=verify,
         keep_provenance=keep_provenance,
         require_run=require_run,
+        strict_edges=strict_edges,
+        contract=contract,
+        atol=atol,
+        rtol=rtol,
         passes=passes,
     )
     return run(job, timeout=timeout, memory_limit=memory_limit, progress=progress or SilentProgress())
@@ -168,6 +179,10 @@ def _job(
     trust: bool = False,
     translate: str | Mapping[Any, Any] | None = None,
     effort: str = "quick",
+    contract: str | Sequence[str] = (),
+    atol: float | None = None,
+    rtol: float | None = None,
+    strict_edges: bool = False,
     **settings: Any,
 ) -> Job:
     check_choices(target, effort, options or {})
@@ -183,6 +198,7 @@ def _job(
         data=data,
         options=dict(options or {}),
         effort=effort,
+        terms=terms.asked(contract, atol, rtol, strict_edges=strict_edges),
         **settings,
     )
 
@@ -201,7 +217,7 @@ def check_choices(target: str, effort: str, options: Mapping[str, Any]) -> None:
 
 def run(job: Job, *, timeout: float, memory_limit: int | None, progress: Progress) -> Result:
     """Build in a folder beside the bundle's place, write everything down, and move it there."""
-    with _eval_mode(job.request.model), _staged(job, timeout, memory_limit) as (backend, folder):
+    with _eval_mode(job.request.model), _staged(job, timeout, memory_limit, progress) as (backend, folder):
         try:
             outcome = driver.run(job, backend, folder, progress)
         except UnsupportedError as error:
@@ -216,7 +232,7 @@ def run_all(
     with _eval_mode(jobs[0].request.model), driver.opened(jobs[0], progress) as front:
         for job in jobs:
             try:
-                with _staged(job, timeout, memory_limit) as (backend, folder):
+                with _staged(job, timeout, memory_limit, progress) as (backend, folder):
                     outcome = driver.finish(job, front, backend, folder, progress, last=job is jobs[-1])
                     result: Result | PlumblineError = _publish(job, outcome, folder, progress)
             except PlumblineError as error:
@@ -241,11 +257,15 @@ def _with_other_targets(error: PlumblineError, target: str) -> PlumblineError:
 
 
 @contextmanager
-def _staged(job: Job, timeout: float, memory_limit: int | None) -> Iterator[tuple[IsolatedBackend, Path]]:
+def _staged(
+    job: Job, timeout: float, memory_limit: int | None, progress: Progress
+) -> Iterator[tuple[IsolatedBackend, Path]]:
     bundles.remove_leftovers(job.place)
     repro = job.place.with_name(job.place.name + bundles.REPRO)
     with (
-        IsolatedBackend(job.target, repro=repro, timeout=timeout, memory_limit=memory_limit) as backend,
+        IsolatedBackend(
+            job.target, repro=repro, timeout=timeout, memory_limit=memory_limit, progress=progress
+        ) as backend,
         bundles.staged(job.place) as folder,
     ):
         yield backend, folder
@@ -277,11 +297,15 @@ def verify(
     folder: str | os.PathLike[str],
     *,
     options: Mapping[str, Any] | None = None,
+    trust: bool = False,
     timeout: float = DEFAULT_TIMEOUT,
     memory_limit: int | None = None,
     progress: Progress | None = None,
 ) -> Verdict:
-    """Run a finished bundle against the reference that it carries; torch is not needed for it."""
+    """Run a finished bundle against the reference that it carries, on the terms that it was compiled on.
+
+    Torch is not needed for it. `trust` runs the user's own function, where the bundle's contract names one.
+    """
     from compiler.validate import stored
     from compiler.validate.compare import compare
 
@@ -297,8 +321,9 @@ def verify(
             why="it was compiled with --no-verify",
             hint="compile it again without --no-verify",
         )
+    agreed = terms.from_json(bundle.manifest["terms"], trust=trust)
     plan = _plan(reference)
-    cases = stored.read(bundle.folder / bundles.REFERENCE, lambda sizes, number: plan.inputs(dict(sizes), number))
+    cases = stored.read(bundle.folder / bundles.REFERENCE, plan.inputs)
     artifact = bundle.artifact
     settings = {**artifact.options, **(options or {})}
     repro = bundle.folder.with_name(bundle.folder.name + bundles.REPRO)
@@ -307,7 +332,8 @@ def verify(
         with backend.open(artifact, bundle.folder, settings) as session:
             progress.stage("verify", f"{len(cases)} cases")
             answers = [case.thin(session(case.case.inputs)) for case in cases]
-    verdict = compare([case.case for case in cases], answers, stored.read_units(bundle.folder / bundles.REFERENCE))
+    measured = stored.read_units(bundle.folder / bundles.REFERENCE)
+    verdict = compare([case.case for case in cases], answers, measured, agreed)
     return replace(verdict, notes=(*reference["notes"], *verdict.notes))
 
 

@@ -31,7 +31,9 @@ from compiler.errors import CompileError, PlumblineError, UnavailableError, Unsu
 from compiler.frontend.program import Program, Request
 from compiler.frontend.reference import ReferencePlan
 from compiler.graph_files import GRAPH
+from compiler.validate import contract
 from compiler.validate.judge import judge
+from compiler.validate.reopening import Reopening
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -156,6 +158,8 @@ def _front(job: Job, progress: Progress, stack: ExitStack) -> Front:
     from compiler.passes.simplify import DRAWS
     from compiler.passes.watches import two_sizes
 
+    if not job.verify:
+        contract.refuse_unheld(job.terms)
     progress.stage("load", job.request.label)
     program = open_program(job.request)
     progress.stage("trace", program.source.format)
@@ -166,6 +170,7 @@ def _front(job: Job, progress: Progress, stack: ExitStack) -> Front:
         answers = stack.enter_context(Aside(lambda: _compute(program, plan), fork=beside))
     progress.stage("capture", program.source.route)
     captured = capture(program, plan)
+    contract.fits(job.terms, captured.signature)
     progress.stage("optimize", f"{len(captured.model.graph)} nodes")
     captured.model.meta[DRAWS] = lambda: [plan.inputs(sizes, 0) for sizes in two_sizes(plan.dims)]
     watches = _watches(job, plan)
@@ -219,10 +224,10 @@ def finish(job: Job, front: Front, backend: Backend, folder: Path, progress: Pro
             return Outcome(facts, artifact, {"runs": f"not here: {state.note}"}, *proof)
         # Before the runtime loads its own copy of the weights: the two need not be in memory together.
         reference = front.reference(progress)
-        with backend.open(artifact, folder, job.options) as session:
+        with Reopening(lambda: backend.open(artifact, folder, job.options)) as session:
             if reference is None:
                 return Outcome(facts, artifact, session.effective, None, UNVERIFIED)
-            progress.stage("verify", f"{len(reference.cases)} cases")
+            progress.stage("verify", _asked(reference))
             return Outcome(facts, artifact, session.effective, reference, judge(reference, session, job.terms))
 
 
@@ -253,7 +258,7 @@ def _prove_graph(
     reference = front.reference(progress)
     if reference is None:
         return None, replace(UNVERIFIED, status="not run")
-    progress.stage("verify", f"{len(reference.cases)} cases, the graph on plumbline's evaluator")
+    progress.stage("verify", f"{_asked(reference)}, the graph on plumbline's evaluator")
     verdict = judge(reference, Evaluator(ir.load(graph), precise=False), terms)
     if not verdict.passed:
         return reference, verdict
@@ -261,6 +266,11 @@ def _prove_graph(
         f"built, not run ({state.note}): this verdict is about the graph that was built from, on plumbline's evaluator"
     )
     return reference, replace(verdict, status="not run", notes=(note, *verdict.notes))
+
+
+def _asked(reference: Reference) -> str:
+    probes = f" and {len(reference.edges)} probes" if reference.edges else ""
+    return f"{len(reference.cases)} cases{probes}, answered in {reference.seconds:.1f} s"
 
 
 UNVERIFIED = Verdict("skipped", (), 0, ("--no-verify was given: nothing is known about its numbers",))

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from compiler import __version__
+from compiler import __version__, terms
 from compiler.bundle import signature_to_json
 from compiler.contracts import Reference, Verdict
 from compiler.driver import Job, Outcome
@@ -27,6 +27,7 @@ def manifest(job: Job, outcome: Outcome, host: Mapping[str, Any]) -> dict[str, A
         "versions": versions(),
         "host": dict(host),
         "options": {"seed": job.seed, "effort": job.effort, "verify": job.verify, "target": dict(job.options)},
+        "terms": terms.to_json(job.terms),
         "passes": [asdict(record) for record in facts.passes],
         "operators": dict(facts.operators),
         "artifact": {**asdict(artifact), "signature": signature_to_json(artifact.signature)},
@@ -58,6 +59,7 @@ def _reference(job: Job, outcome: Outcome) -> dict[str, Any] | None:
         "inputs": [asdict(spec) for spec in plan.specs],
         "ranges": {name: asdict(allowed) for name, allowed in plan.ranges.items()},
         "cases": [case.name for case in reference.cases],
+        "seconds": round(reference.seconds, 2),
         "notes": list(reference.notes),
     }
 

@@ -11,6 +11,7 @@ looked for in the manifest's own folder, and then in the folders above it.
 
 from __future__ import annotations
 
+import math
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
@@ -24,6 +25,7 @@ DEFAULT = "parity.toml"
 SHARED = "check"  # the table that speaks for all models
 SIZES = ("full", "small")
 
+_OWN_MEASURE = re.compile(r"(?P<output>(?:.+:)?)(?P<file>[^:]+\.py)(?P<rest>:.+)")
 _FACTORY = re.compile(r"(?P<file>.+\.py):(?P<name>[\w.]+)")
 
 
@@ -43,6 +45,9 @@ class Entry:
     effort: str = "normal"
     seed: int = 0
     trust: bool = False
+    contract: tuple[str, ...] = ()
+    atol: float | None = None
+    rtol: float | None = None
     may_only_be_built: tuple[str, ...] = ()  # targets
     known_failures: Mapping[str, str] = field(default_factory=dict)  # target -> why
     files: tuple[Path, ...] = ()  # what else its numbers depend on
@@ -145,6 +150,9 @@ def _entry(path: Path, name: str, table: Mapping[str, Any], size: str, line: int
         said.get("effort", Entry.effort),
         said.get("seed", Entry.seed),
         said.get("trust", Entry.trust),
+        tuple(_clause(folder, text) for text in said.get("contract", ())),
+        said.get("atol"),
+        said.get("rtol"),
         tuple(said.get("may_only_be_built", ())),
         said.get("known_failures", {}),
         tuple(file for pattern in said.get("files", ()) for file in _files(path, name, folder, pattern)),
@@ -171,6 +179,12 @@ def _placed(folder: Path, reference: str) -> str:
         return f"{_found(folder, match['file'])}:{match['name']}"
     found = _found(folder, reference)
     return reference if ":" in reference and not found.exists() else str(found)
+
+
+def _clause(folder: Path, text: str) -> str:
+    """A clause of a contract with the path of its function where it is."""
+    match = _OWN_MEASURE.fullmatch(text)
+    return f"{match['output']}{_found(folder, match['file'])}{match['rest']}" if match else text
 
 
 def _found(folder: Path, text: str) -> Path:
@@ -217,6 +231,10 @@ def _whole(value: Any) -> bool:
     return type(value) is int and value >= 0
 
 
+def _tolerance(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value) and value >= 0
+
+
 Kind = tuple[Callable[[Any], bool], str]
 _LIST, _NAME = (_texts, "a list of texts"), (_text, "a text")
 
@@ -228,6 +246,8 @@ _OF_ALL: dict[str, Kind] = {
     "may_only_be_built": _LIST,
     "options": (_tables, "a table for each target"),
     "trust": (_flag, "true or false"),
+    **dict.fromkeys(("atol", "rtol"), (_tolerance, "a number that is not negative")),
+    "contract": _LIST,
     "size": _NAME,
 }
 _OF_ONE: dict[str, Kind] = {

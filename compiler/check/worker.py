@@ -12,7 +12,6 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +21,7 @@ from compiler.check.cells import Measured
 from compiler.check.manifest import Entry
 from compiler.check.measure import measured
 from compiler.check.touched import Touched
+from compiler.child import listening
 from compiler.contracts import SilentProgress
 from compiler.errors import PlumblineError
 
@@ -51,7 +51,7 @@ class Report:
 
 
 def main(requests: int, answers: int) -> None:
-    asked, told = Connection(requests, writable=False), Connection(answers, readable=False)
+    asked, told = listening(requests, answers)
     task: Task = asked.recv()
     touched = Touched(task.output)
     sys.addaudithook(touched.hear)
@@ -81,6 +81,7 @@ def _job(task: Task, target: str) -> Job:
     from compiler.driver import Job
     from compiler.frontend.examples import read_inputs
     from compiler.frontend.program import Request
+    from compiler.terms import asked
 
     entry = task.entry
     return Job(
@@ -92,6 +93,7 @@ def _job(task: Task, target: str) -> Job:
         options=entry.options.get(target, {}),
         seed=entry.seed,
         effort=entry.effort,
+        terms=asked(entry.contract, entry.atol, entry.rtol),
     )
 
 

@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 @click.option("--effort", default="quick", show_default=True, help="how much is checked: quick, normal or thorough")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="of the drawn inputs")
 @click.option("--no-verify", is_flag=True, help="build only; nothing is known about the numbers then")
+@click.option("--contract", multiple=True, metavar="[OUT:]METRIC>=N", help="decides in place of the error budget")
+@click.option("--atol", type=float, metavar="N", help="an absolute tolerance in place of the error budget")
+@click.option("--rtol", type=float, metavar="N", help="a relative tolerance in place of the error budget")
+@click.option("--strict-edges", is_flag=True, help="fail where NaN, infinities and the like become something else")
 @click.option("--require-run", is_flag=True, help="fail where the target can be built but not run")
 @click.option("--passes", default="default", show_default=True, help="which passes run: default,-NAME,NAME or none")
 @click.option("--expect", multiple=True, metavar="OP=N", help="fail unless the optimized graph holds so many of it")
@@ -76,6 +80,7 @@ def _job(options: dict[str, Any], target: str) -> Job:
     from compiler.frontend.open import output_name
     from compiler.frontend.program import Request
     from compiler.frontend.specs import parse
+    from compiler.terms import asked
 
     model = options["model"]
     runtime_options = for_target(options["options"], target)
@@ -94,6 +99,7 @@ def _job(options: dict[str, Any], target: str) -> Job:
         keep_provenance=not options["strip_provenance"],
         require_run=options["require_run"],
         passes=_pass_plan(options, target),
+        terms=asked(options["contract"], options["atol"], options["rtol"], strict_edges=options["strict_edges"]),
     )
 
 

@@ -14,6 +14,7 @@ from compiler.errors import Exit
 @click.command()
 @click.argument("bundle")
 @click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="an option of the runtime")
+@click.option("--trust", is_flag=True, help="run the function that the bundle's contract names")
 @limits
 @speaking
 def verify(bundle: str, **given: Any) -> int:
@@ -30,6 +31,7 @@ def verify(bundle: str, **given: Any) -> int:
         verdict = api.verify(
             bundle,
             options=for_target(given["options"], target),
+            trust=given["trust"],
             timeout=given["timeout"],
             memory_limit=memory(given["memory_limit"]),
             progress=shown,

@@ -12,6 +12,8 @@ def markdown(name: str, manifest: Mapping[str, Any]) -> str:
     source, artifact = manifest["source"], manifest["artifact"]
     lines = [f"# {name}", "", f"**{words.sentence(manifest)}**", ""]
     lines += _section("Verdict", _verdict(manifest))
+    if manifest["verdict"]["edges"]:
+        lines += _section("Edge behaviour", _edges(manifest["verdict"]["edges"]))
     lines += _section("Inputs and outputs", _signature(artifact["signature"]))
     lines += _section(
         "What it was made from",
@@ -57,7 +59,7 @@ def _verdict(manifest: Mapping[str, Any]) -> list[str]:
     rows = [
         (
             output["output"],
-            "passed" if output["passed"] else "**FAILED**",
+            words.mark(output) if output["passed"] else f"**{words.mark(output)}**",
             words.percent(output["used"]),
             output["why"],
             words.element(output["worst"]),
@@ -66,9 +68,45 @@ def _verdict(manifest: Mapping[str, Any]) -> list[str]:
         for output in verdict["outputs"]
     ]
     lines = _table(("output", "verdict", "of its budget", "worst element", "got / want", "case"), rows)
-    lines += ["", f"Reference: {reference['producer']}, held against float64; seed {reference['seed']}.", ""]
+    promises = [(output["output"], promise) for output in verdict["outputs"] for promise in output["promises"]]
+    if promises:
+        lines += ["", "What was asked for in place of the error budget:", "", *_promises(promises)]
+    lines += [
+        "",
+        f"Reference: {reference['producer']}, held against float64; seed {reference['seed']}; "
+        f"{reference['seconds']:.1f} s.",
+        "",
+    ]
     lines += [f"- {case}" for case in reference["cases"]]
     return lines + [f"- note: {note}" for note in verdict["notes"]]
+
+
+def _promises(promises: Sequence[tuple[str, Mapping[str, Any]]]) -> list[str]:
+    rows = [
+        (
+            output,
+            f"`{promise['text']}`",
+            "kept" if promise["passed"] else "**BROKEN**",
+            f"{float(promise['worst']):.6g} ({promise['case']})",
+            f"{float(promise['mean']):.6g}",
+        )
+        for output, promise in promises
+    ]
+    return _table(("output", "asked for", "", "worst case", "mean"), rows)
+
+
+def _edges(edges: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What becomes of data that no model is made for."""
+    rows = [
+        (
+            edge["probe"],
+            edge["output"],
+            edge["wanted"],
+            "the same" if edge["same"] else f"**differs**: {words.edge_how(edge)}",
+        )
+        for edge in edges
+    ]
+    return _table(("probe", "output", "PyTorch gives", "here"), rows)
 
 
 def _signature(signature: Mapping[str, Any]) -> list[str]:

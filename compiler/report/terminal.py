@@ -37,6 +37,8 @@ def show_result(folder: Path, manifest: Mapping[str, Any], *, quiet: bool) -> No
     if not quiet:
         _outputs(console, verdict)
     _notes(console, verdict)
+    if edges := words.edge_behaviour(verdict):
+        console.print(Text(edges, style="green" if all(edge["same"] for edge in verdict["edges"]) else "yellow"))
     console.print(Text(words.sentence(manifest), style=_STYLES.get(verdict["status"], "yellow")))
     files = manifest["artifact"]["files"]
     size = sum((folder / name).stat().st_size for name in files)
@@ -75,11 +77,9 @@ def show_verdict(bundle: str, verdict: Mapping[str, Any], *, quiet: bool) -> Non
         _outputs(console, verdict)
     _notes(console, verdict)
     if verdict["status"] == "passed":
-        console.print(
-            Text(f"{bundle} still computes what the model computes: {verdict['cases']} cases.", style="green")
-        )
+        console.print(Text(f"{bundle} still {words.promise(verdict)}: {verdict['cases']} cases.", style="green"))
     else:
-        console.print(Text(f"{bundle} does not compute what the model computes.", style="bold red"))
+        console.print(Text(f"{bundle} no longer {words.promise(verdict)}.", style="bold red"))
 
 
 def _outputs(console: Console, verdict: Mapping[str, Any]) -> None:
@@ -87,7 +87,7 @@ def _outputs(console: Console, verdict: Mapping[str, Any]) -> None:
         return
     table = grid("output", "verdict", "of its budget", "worst element", "got / want")
     for output in verdict["outputs"]:
-        mark = Text("passed", style="green") if output["passed"] else Text("FAILED", style="bold red")
+        mark = Text(words.mark(output), style="green" if output["passed"] else "bold red")
         where = f"{output['why']} ({output['case']})" if output["case"] else output["why"]
         table.add_row(
             Text(output["output"]), mark, words.percent(output["used"]), Text(where), words.element(output["worst"])

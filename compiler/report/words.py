@@ -13,6 +13,8 @@ def sentence(manifest: Mapping[str, Any]) -> str:
         return f"Built for {runtime}; nothing is known about its numbers, because it was not verified."
     if verdict["status"] == "failed":
         bad = [output for output in verdict["outputs"] if not output["passed"]]
+        if not bad:
+            return f"REJECTED: on {runtime} the edge behaviour is not the model's, as --strict-edges asks for."
         return (
             f"REJECTED: on {runtime} the output '{bad[0]['output']}' is not what the model computes: {bad[0]['why']}."
         )
@@ -25,10 +27,57 @@ def sentence(manifest: Mapping[str, Any]) -> str:
             else "and nothing is known about its numbers, because it was not verified."
         )
         return f"BUILT, NOT RUN: {runtime} cannot run here; {proof}"
+    if asked := _deciding(verdict):
+        return (
+            f"On {runtime} it keeps the {asked} that was asked for IN PLACE OF the error budget: {verdict['cases']} "
+            f"cases; its share of that budget: {percent(worst)}."
+        )
     return (
         f"On {runtime} it computes what the model computes: {verdict['cases']} cases, "
         f"at most {percent(worst)} of the error budget used."
     )
+
+
+def promise(verdict: Mapping[str, Any]) -> str:
+    """What a bundle was accepted for."""
+    asked = _deciding(verdict)
+    return f"keeps the {asked} that it was compiled with" if asked else "computes what the model computes"
+
+
+def _deciding(verdict: Mapping[str, Any]) -> str:
+    """What decided beside the budget, in words; nothing where nothing did."""
+    others = (output["decided"] for output in verdict["outputs"] if output["decided"] != "budget")
+    return " and the ".join(dict.fromkeys(others))
+
+
+def edge_behaviour(verdict: Mapping[str, Any], shown: int = 3) -> str:
+    """The second verdict in a line; nothing where nothing was probed."""
+    edges = verdict["edges"]
+    if not edges:
+        return ""
+    probes = {edge["probe"] for edge in edges}
+    other = [edge for edge in edges if not edge["same"]]
+    text = f"edge behaviour: {len(probes - {edge['probe'] for edge in other})} of {len(probes)} probes as PyTorch"
+    more = f"; and {len(other) - shown} more" if len(other) > shown else ""
+    return "; ".join([text, *map(edge_difference, other[:shown])]) + more
+
+
+def edge_difference(edge: Mapping[str, Any]) -> str:
+    output = f" gives in '{edge['output']}'" if edge["output"] else ":"
+    return f"{edge['probe']}{output} {edge_how(edge)}"
+
+
+def edge_how(edge: Mapping[str, Any]) -> str:
+    count = edge["count"]
+    if count:
+        return f"{edge['how']} at {count} element{'s' if count > 1 else ''}"
+    return f"{edge['how']} ({edge['why']})" if edge["why"] else str(edge["how"])
+
+
+def mark(output: Mapping[str, Any]) -> str:
+    """An output's verdict in a table, and what decided it if that was not the budget."""
+    word = "passed" if output["passed"] else "FAILED"
+    return word if output["decided"] == "budget" else f"{word} by {output['decided']}"
 
 
 def status(word: str) -> str:

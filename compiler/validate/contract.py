@@ -82,6 +82,13 @@ def tolerance(name: str, value: float | None) -> float | None:
     return value
 
 
+def refuse_unheld(terms: Terms) -> None:
+    """For an artifact that is not verified."""
+    if terms.contract or terms.atol is not None or terms.rtol is not None:
+        asked = "--contract" if terms.contract else "--atol and --rtol"
+        raise UsageError("bad-option", f"{asked} cannot be kept with --no-verify", hint="leave one of them away")
+
+
 def fits(terms: Terms, signature: Signature) -> None:
     """Refuse at once what can be seen to make no sense for this model."""
     names = [spec.name for spec in signature.outputs]
