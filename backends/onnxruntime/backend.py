@@ -46,7 +46,6 @@ class OnnxRuntime:
     def passes(self) -> Sequence[Any]:
         from backends.onnxruntime.passes.fit_kernels import FitKernels
         from backends.onnxruntime.passes.fit_masks import FitMasks
-        from backends.onnxruntime.passes.float_modulo import FloatModulo
         from backends.onnxruntime.passes.instance_groups import InstanceGroups
         from backends.onnxruntime.passes.name_pad_axes import NamePadAxes
         from backends.onnxruntime.passes.older_roi_align import OlderRoiAlign
@@ -54,6 +53,7 @@ class OnnxRuntime:
         from backends.onnxruntime.passes.quick_gelu import QuickGelu
         from backends.onnxruntime.passes.scatter_rows import ScatterRows
         from backends.onnxruntime.passes.split_attention import SplitAttention
+        from compiler.passes.float_modulo import FloatModulo
         from compiler.passes.sequence_major import SequenceMajor
 
         return (

@@ -10,13 +10,13 @@ from check import apply, check_unchanged, draw, parse, same_numbers
 
 import backends
 from backends.onnxruntime.passes.fit_kernels import FitKernels
-from backends.onnxruntime.passes.float_modulo import FloatModulo
 from backends.onnxruntime.passes.older_roi_align import OlderRoiAlign
 from backends.onnxruntime.passes.precise_transforms import PreciseTransforms
 from backends.onnxruntime.passes.split_attention import SplitAttention
 from compiler.contracts import Arrays
 from compiler.errors import CompileError
 from compiler.ir.evaluate import Evaluator
+from compiler.passes.float_modulo import FloatModulo
 from compiler.passes.sequence_major import SequenceMajor
 
 LEGALITY = backends.get("onnxruntime").legality

@@ -1,6 +1,6 @@
 """Mod(a, b) of floats = r + b where r and b differ in sign, else r, with r = Mod[fmod=1](a, b).
 
-ONNX Runtime takes Mod of floats with the sign of the dividend only.
+ONNX Runtime and OpenVINO take Mod of floats with the sign of the dividend only.
 """
 
 from __future__ import annotations
