@@ -36,12 +36,14 @@ class OpenVino:
         from backends.openvino.passes.decompose_attention import DecomposeAttention
         from backends.openvino.passes.empty_rows import EmptyRows
         from backends.openvino.passes.empty_values import EmptyValues
+        from backends.openvino.passes.resize_matrices import ResizeMatrices
         from backends.openvino.passes.spell_out_ceil import SpellOutCeil
         from backends.openvino.passes.spell_out_tile import SpellOutTile
         from backends.openvino.passes.spell_out_unsqueeze import SpellOutUnsqueeze
         from backends.openvino.passes.spell_out_wrap import SpellOutWrap
         from backends.openvino.passes.transform_matrices import TransformMatrices
         from backends.openvino.passes.wrap_integers import WrapIntegers
+        from compiler.passes.float_modulo import FloatModulo
         from compiler.passes.sequence_major import SequenceMajor
         from compiler.passes.split_key_value_cache import SplitKeyValueCache
 
@@ -54,7 +56,9 @@ class OpenVino:
             SpellOutUnsqueeze(),
             SpellOutWrap(),
             SequenceMajor(),
+            FloatModulo(),
             TransformMatrices(),
+            ResizeMatrices(),
             WrapIntegers(),
             EmptyValues(),  # last: what the others write may be empty, too
         )

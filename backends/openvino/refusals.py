@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import onnx_ir as ir
 
+from backends.openvino.passes import resize_matrices
 from compiler.errors import CompileError
 from compiler.ir.provenance import describe
 
@@ -30,6 +31,11 @@ def _is_along_any(node: ir.Node) -> bool:
 _WRONG: tuple[tuple[str, Callable[[ir.Node], bool], str], ...] = (
     ("LSTM", _has_peepholes, "OpenVINO leaves an LSTM's peepholes out"),
     ("Resize", _keeps_aspect, "OpenVINO does not look at the policy for the aspect ratio"),
+    (
+        "Resize",
+        resize_matrices.is_other,
+        "OpenVINO weighs otherwise where a Resize smooths or leaves the edge out",
+    ),
     ("DFT", _is_one_sided, "OpenVINO gives the result of a one-sided DFT another shape"),
     ("DFT", _is_along_any, "OpenVINO takes another axis for a DFT than one that is known at run time only"),
 )

@@ -9,6 +9,7 @@ from check import apply, check_unchanged, draw, parse, same_numbers
 
 from backends.openvino.passes.empty_rows import EmptyRows
 from backends.openvino.passes.empty_values import EmptyValues
+from backends.openvino.passes.resize_matrices import ResizeMatrices
 from backends.openvino.passes.spell_out_ceil import SpellOutCeil
 from backends.openvino.passes.spell_out_unsqueeze import SpellOutUnsqueeze
 from backends.openvino.passes.spell_out_wrap import SpellOutWrap
@@ -226,3 +227,64 @@ def test_what_may_be_empty_stays() -> None:
 
 def test_other_constant_outputs_stay() -> None:
     check_unchanged(EmptyValues(), "(float[2] x) => (float[2] z, float[1] y) <float[1] y = {1}> { z = Neg(x) }")
+
+
+# -- sizes that change by a product --------------------------------------------------------------------------------
+
+OTHER_WEIGHTS = [
+    'mode = "linear", antialias = 1',
+    'mode = "cubic", antialias = 1, cubic_coeff_a = -0.5',
+    'mode = "cubic", exclude_outside = 1',
+    'mode = "linear", antialias = 1, exclude_outside = 1, coordinate_transformation_mode = "pytorch_half_pixel"',
+    'mode = "linear", antialias = 1, coordinate_transformation_mode = "align_corners"',
+    'mode = "cubic", antialias = 1, coordinate_transformation_mode = "asymmetric"',
+    'mode = "linear", coordinate_transformation_mode = "half_pixel_symmetric"',
+]
+
+
+@pytest.mark.parametrize("form", OTHER_WEIGHTS)
+@pytest.mark.parametrize(
+    "text",
+    [
+        "(float[2,8,7] x) => (float[2,3,9] y) <int64[2] s = {{3, 9}}> {{ y = Resize<{}, axes = [1, 2]>(x, , , s) }}",
+        "(float[2,8,7] x) => (float[2,4,1] y) <float[3] s = {{1, 0.6, 0.2}}> {{ y = Resize<{}>(x, , s) }}",
+        "(float[2,8,7,2] x, int64[2] s) => (float[2,p,q,2] y) {{ y = Resize<{}, axes = [1, 2]>(x, , , s) }}",
+        "(float[n,8,m] x, float[2] s) => (float[n,4,6] y) {{ y = Resize<{}, axes = [-2, -1]>(x, , s) }}",
+    ],
+    ids=["sizes", "scales", "computed sizes", "computed scales"],
+)
+def test_sizes_change_by_one_matrix_for_each_axis(text: str, form: str) -> None:
+    original, model = rewritten(ResizeMatrices(), text.format(form))
+    assert "Resize" not in operators(model)
+    inputs = draw(original)
+    if "s" in inputs:
+        whole = inputs["s"].dtype.kind == "i"
+        x = np.random.default_rng(0).standard_normal((2, 8, 7, 2) if whole else (3, 8, 5), np.float32)
+        inputs = {"x": x, "s": np.array([3, 9]) if whole else np.array([0.6, 1.3], np.float32)}
+    for precise in (True, False):
+        want, have = (Evaluator(one, precise=precise)(inputs)["y"] for one in (original, model))
+        np.testing.assert_allclose(have, want, atol=1e-6 if precise else 1e-5)  # places are in float32 at run time
+
+
+@pytest.mark.parametrize(
+    ("text", "because"),
+    [
+        ('(float[2,8] x) => (float[2,4] y) <int64[2] s = {2, 4}> { y = Resize<mode = "linear">(x, , , s) }', None),
+        (
+            '(float[n,8] x, float[2] s) => (float[n,m] y) { y = Resize<mode = "linear", antialias = 1>(x, , s) }',
+            "size of its result",
+        ),
+        (
+            '(float[2,8] x) => (float[2,2] y) <int64[2] s = {2, 4}> { y = Resize<mode = "linear", antialias = 1, '
+            'keep_aspect_ratio_policy = "not_larger">(x, , , s) }',
+            "aspect",
+        ),
+        (
+            "(uint8[2,8] x) => (uint8[2,4] y) <int64[2] s = {2, 4}> "
+            '{ y = Resize<mode = "linear", antialias = 1>(x, , , s) }',
+            "floats",
+        ),
+    ],
+)
+def test_other_changes_of_size_stay(text: str, because: str | None) -> None:
+    check_unchanged(ResizeMatrices(), text, because=because)
