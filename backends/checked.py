@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -41,27 +41,41 @@ class CheckedSession(Closing):
 
     def _check(self, inputs: Arrays) -> bool:
         """Raise unless the inputs are what the signature says; otherwise, whether all are in this machine's bytes."""
-        if inputs.keys() != self._inputs.keys():
-            self._refuse_names(inputs)
+        hold_names(inputs, self.signature.inputs, "input")
         sizes: dict[str, int] = {}
         for name, spec in self._inputs.items():
             _check(spec, inputs[name], sizes)
         return all(array.dtype.isnative for array in inputs.values())
 
-    def _refuse_names(self, inputs: Arrays) -> None:
-        for name in inputs:
-            if name not in self._inputs:
-                raise UsageError(
-                    "input-mismatch",
-                    f"there is no input '{name}'",
-                    why=f"the inputs are {', '.join(map(str, self.signature.inputs))}",
-                    hint=did_you_mean(name, self._inputs),
-                )
-        missing = next(name for name in self._inputs if name not in inputs)
-        raise UsageError("input-mismatch", f"the input '{self._inputs[missing]}' is missing")
+    def on_device(self, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> None:
+        """The same with arrays on a GPU, where the results are written into arrays that are given, too."""
+        run = getattr(self._session, "on_device", None)
+        if run is None:
+            raise UsageError(
+                "no-device-arrays",
+                "this target takes numpy arrays only",
+                hint="call the session itself; sessions of --target tensorrt take arrays that lie on the GPU",
+            )
+        run(inputs, outputs)
 
     def close(self) -> None:
         self._session.close()
+
+
+def hold_names(given: Mapping[str, Any], specs: Sequence[TensorSpec], kind: str) -> None:
+    """One of each, and no other."""
+    known = {spec.name: spec for spec in specs}
+    for name in given:
+        if name not in known:
+            raise UsageError(
+                "input-mismatch",
+                f"there is no {kind} '{name}'",
+                why=f"the {kind}s are {', '.join(map(str, specs))}",
+                hint=did_you_mean(name, known),
+            )
+    for name, spec in known.items():
+        if name not in given:
+            raise UsageError("input-mismatch", f"the {kind} '{spec}' is missing")
 
 
 def _native(array: Array) -> Array:
@@ -72,26 +86,34 @@ def _native(array: Array) -> Array:
 def _check(spec: TensorSpec, array: Any, sizes: dict[str, int]) -> None:
     if not isinstance(array, np.ndarray):
         raise UsageError("input-mismatch", f"input '{spec.name}' is a {type(array).__name__}, not a numpy array")
-    if dtype_name(array.dtype) != spec.dtype:
-        raise UsageError(
-            "input-mismatch",
-            f"input '{spec.name}' is {dtype_name(array.dtype)}, the model takes {spec.dtype}",
-            hint=f"pass array.astype('{spec.dtype}')",
-        )
-    if len(array.shape) != len(spec.dims):
-        raise _wrong_shape(spec, array)
-    for extent, size in zip(spec.dims, array.shape, strict=True):
+    hold(spec, dtype_name(array.dtype), array.shape, sizes)
+
+
+def hold(spec: TensorSpec, dtype: str, shape: tuple[int, ...], sizes: dict[str, int]) -> None:
+    """Raise unless an array is as the signature says; `sizes` remembers the named dims from one input to the next."""
+    hold_dtype(spec, dtype, "input")
+    if len(shape) != len(spec.dims):
+        raise _wrong_shape(spec, shape)
+    for extent, size in zip(spec.dims, shape, strict=True):
         if isinstance(extent, Dim):
             if size not in extent or sizes.setdefault(extent.name, size) != size:
-                raise _wrong_shape(spec, array)
+                raise _wrong_shape(spec, shape)
         elif extent != size:
-            raise _wrong_shape(spec, array)
+            raise _wrong_shape(spec, shape)
 
 
-def _wrong_shape(spec: TensorSpec, array: Any) -> UsageError:
-    shape = ",".join(map(str, array.shape))
+def hold_dtype(spec: TensorSpec, dtype: str, kind: str) -> None:
+    if dtype != spec.dtype:
+        raise UsageError(
+            "input-mismatch",
+            f"{kind} '{spec.name}' is {dtype}, the model {'takes' if kind == 'input' else 'gives'} {spec.dtype}",
+            hint=f"pass array.astype('{spec.dtype}')" if kind == "input" else None,
+        )
+
+
+def _wrong_shape(spec: TensorSpec, shape: tuple[int, ...]) -> UsageError:
     return UsageError(
         "input-mismatch",
-        f"input '{spec.name}' has shape [{shape}], the model takes {spec}",
+        f"input '{spec.name}' has shape [{','.join(map(str, shape))}], the model takes {spec}",
         hint="a named dim must be within its range and the same in every input",
     )

@@ -21,7 +21,7 @@ def load(
     threads: int | None = None,
     options: Mapping[str, Any] | None = None,
     trust: bool = False,
-) -> Session:
+) -> CheckedSession:
     """Open a bundle for running, after checking that it is whole and that it can run here.
 
     `trust` also opens a bundle that was rejected because its numbers differ.

@@ -35,6 +35,7 @@ _ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "cuMemFreeHost": (_HANDLE,),
     "cuMemcpyHtoDAsync_v2": (_POINTER, _HANDLE, _SIZE, _HANDLE),
     "cuMemcpyDtoHAsync_v2": (_HANDLE, _POINTER, _SIZE, _HANDLE),
+    "cuMemcpyDtoDAsync_v2": (_POINTER, _POINTER, _SIZE, _HANDLE),
 }
 
 
@@ -92,6 +93,9 @@ class Cuda:
 
     def to_host(self, host: int, device: int, size: int, stream: int) -> None:
         self._call("cuMemcpyDtoHAsync_v2", host, device, size, stream)
+
+    def on_device(self, target: int, source: int, size: int, stream: int) -> None:
+        self._call("cuMemcpyDtoDAsync_v2", target, source, size, stream)
 
     def _made(self, name: str, *arguments: Any) -> int:
         """What a function puts into its first argument: a handle or an address."""

@@ -1,19 +1,24 @@
-"""One call after another through one execution context: copy in, run, copy out."""
+"""One call after another through one execution context: copy in, run, copy out; or run where the arrays lie."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from backends.tensorrt.buffers import DeviceBuffer, HostBuffer
 from backends.tensorrt.cuda import Cuda
+from backends.tensorrt.device_arrays import DeviceArray
 from backends.tensorrt.loading import Loaded
 from compiler.contracts import Array, Arrays, Signature, TensorSpec
-from compiler.errors import CompileError
+from compiler.errors import CompileError, UsageError
 
 Shape = tuple[int, ...]
+Result = TypeVar("Result")
+
+_ALIGNED = 256  # bytes; TensorRT takes no other addresses
 
 
 class Execution:
@@ -24,7 +29,7 @@ class Execution:
         self._loaded = loaded
         self._context = loaded.context
         self._cuda = cuda
-        self._stream = cuda.stream()
+        self.stream = cuda.stream()
         on_host = trt.TensorLocation.HOST
         located = {spec: loaded.engine.get_tensor_location(spec.name) == on_host for spec in _all(signature)}
         self._inputs = [_Tensor(spec, cuda, located[spec]) for spec in signature.inputs]
@@ -32,43 +37,96 @@ class Execution:
         self._allocators = {tensor.name: _allocator(trt, tensor) for tensor in self._outputs}
 
     def __call__(self, inputs: Arrays) -> dict[str, Array]:
+        return self._settled(lambda: self._run(inputs))
+
+    def on_device(self, inputs: Mapping[str, DeviceArray], outputs: Mapping[str, DeviceArray]) -> None:
+        """From the caller's memory on the GPU into the caller's memory there."""
+        self._settled(lambda: self._run_on_device(inputs, outputs))
+
+    def _settled(self, work: Callable[[], Result]) -> Result:
         try:
-            return self._run(inputs)
-        except CompileError:
+            return work()
+        except (CompileError, UsageError):
             # Copies may still be under way, and the next call will use the same buffers.
             with suppress(CompileError):
-                self._cuda.synchronize(self._stream)
+                self._cuda.synchronize(self.stream)
             raise
+
+    def _run_on_device(self, inputs: Mapping[str, DeviceArray], outputs: Mapping[str, DeviceArray]) -> None:
+        for tensor in self._inputs:
+            self._lend(tensor, inputs[tensor.name])
+        self._complete()
+        late = [tensor for tensor in self._outputs if not self._lend_output(tensor, outputs[tensor.name])]
+        self._start()
+        for tensor in late:
+            given = outputs[tensor.name]
+            if tensor.on_host:
+                self._cuda.to_device(given.address, tensor.host.address, given.size, self.stream)
+            else:
+                self._cuda.on_device(given.address, tensor.device.address, given.size, self.stream)
+        self._cuda.synchronize(self.stream)
+
+    def _lend(self, tensor: _Tensor, given: DeviceArray) -> None:
+        self._resize(tensor, given.shape)
+        if _fits(tensor, given):
+            self._bind(tensor, given.address)
+            return
+        address = tensor.reserve(given.size)
+        if given.size and tensor.on_host:
+            self._cuda.to_host(address, given.address, given.size, self.stream)
+            self._cuda.synchronize(self.stream)  # it is read as soon as the call begins
+        elif given.size:
+            self._cuda.on_device(address, given.address, given.size, self.stream)
+        self._bind(tensor, address)
+
+    def _lend_output(self, tensor: _Tensor, given: DeviceArray) -> bool:
+        """Whether TensorRT writes it directly; otherwise it is copied when the call is over."""
+        shape = self._shape(tensor)
+        if shape != given.shape:
+            why = f"this call gives {list(shape)}" if -1 not in shape else "its size depends on data"
+            hint = "another array" if -1 not in shape else "call the session itself, which finds the size out"
+            raise UsageError(
+                "input-mismatch", f"the output '{tensor.name}' has shape {list(given.shape)}", why=why, hint=hint
+            )
+        fits = _fits(tensor, given)
+        self._bind(tensor, given.address if fits else tensor.reserve(given.size))
+        return fits or not given.size
 
     def _run(self, inputs: Arrays) -> dict[str, Array]:
         for tensor in self._inputs:
             self._bring(tensor, inputs[tensor.name])
         self._complete()
         allocated = [tensor for tensor in self._outputs if not self._place(tensor)]
-        if not self._context.execute_async_v3(self._stream):
-            raise self._failed("the engine did not run")
+        self._start()
         # What was allocated on the way has its shape only now.
         shapes = {tensor.name: self._allocators[tensor.name].shape for tensor in allocated}
         shapes |= {tensor.name: self._shape(tensor) for tensor in self._outputs if tensor.name not in shapes}
         for tensor in self._outputs:
             self._fetch(tensor, shapes[tensor.name])
-        self._cuda.synchronize(self._stream)
+        self._cuda.synchronize(self.stream)
         return {tensor.name: tensor.host.take(shapes[tensor.name], tensor.dtype) for tensor in self._outputs}
 
     def close(self) -> None:
-        self._cuda.synchronize(self._stream)
+        self._cuda.synchronize(self.stream)
         for tensor in (*self._inputs, *self._outputs):
             tensor.free()
-        self._cuda.destroy(self._stream)
+        self._cuda.destroy(self.stream)
         del self._context
 
+    def _start(self) -> None:
+        if not self._context.execute_async_v3(self.stream):
+            raise self._failed("the engine did not run")
+
+    def _resize(self, tensor: _Tensor, shape: Shape) -> None:
+        if not self._context.set_input_shape(tensor.name, shape):
+            raise self._failed(f"the engine does not take {tensor.name} in shape {shape}")
+
     def _bring(self, tensor: _Tensor, array: Array) -> None:
-        if not self._context.set_input_shape(tensor.name, array.shape):
-            raise self._failed(f"the engine does not take {tensor.name} in shape {array.shape}")
+        self._resize(tensor, array.shape)
         tensor.host.put(array)
         address = tensor.reserve(array.nbytes)
         if array.nbytes and not tensor.on_host:
-            self._cuda.to_device(address, tensor.host.address, array.nbytes, self._stream)
+            self._cuda.to_device(address, tensor.host.address, array.nbytes, self.stream)
         self._bind(tensor, address)
 
     def _complete(self) -> None:
@@ -98,7 +156,7 @@ class Execution:
     def _fetch(self, tensor: _Tensor, shape: Shape) -> None:
         size = tensor.bytes_of(shape)
         if size and not tensor.on_host:
-            self._cuda.to_host(tensor.host.reserve(size), tensor.device.address, size, self._stream)
+            self._cuda.to_host(tensor.host.reserve(size), tensor.device.address, size, self.stream)
         else:
             tensor.host.reserve(size)
 
@@ -125,6 +183,11 @@ class _Tensor:
     def free(self) -> None:
         self.device.free()
         self.host.free()
+
+
+def _fits(tensor: _Tensor, given: DeviceArray) -> bool:
+    """Whether TensorRT can work in the caller's memory itself."""
+    return bool(given.size) and not tensor.on_host and given.address % _ALIGNED == 0
 
 
 def _allocator(trt: Any, tensor: _Tensor) -> Any:

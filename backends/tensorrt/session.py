@@ -8,6 +8,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from backends import checked
+from backends.tensorrt import device_arrays
 from backends.tensorrt.cuda import Cuda, no_gpu
 from backends.tensorrt.execution import Execution
 from backends.tensorrt.flavor import Runtime, need
@@ -61,9 +63,31 @@ class TensorRtSession(Closing):
 
     def __call__(self, inputs: Arrays) -> dict[str, Array]:
         with self._turn, self._cuda:
-            if self._loaded is None:
-                raise CompileError("session-closed", "this session is closed", hint="load the bundle again")
+            self._hold_open()
             return self._execution(inputs)
+
+    def on_device(self, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> None:
+        """The same with arrays that lie on the GPU, results included: nothing is copied to the host or back."""
+        signature, sizes = self._artifact.signature, dict[str, int]()
+        checked.hold_names(inputs, signature.inputs, "input")
+        checked.hold_names(outputs, signature.outputs, "output")
+        with self._turn, self._cuda:
+            self._hold_open()
+            given = {name: self._located(name, array) for name, array in inputs.items()}
+            results = {name: self._located(name, array) for name, array in outputs.items()}
+            for spec in signature.inputs:
+                checked.hold(spec, given[spec.name].dtype, given[spec.name].shape, sizes)
+            for spec in signature.outputs:
+                checked.hold_dtype(spec, results[spec.name].dtype, "output")
+            self._execution.on_device(given, results)
+
+    def _located(self, name: str, array: Any) -> device_arrays.DeviceArray:
+        stream, wait = self._execution.stream, self._cuda.synchronize
+        return device_arrays.read(name, array, self._gpu.index, stream, wait)
+
+    def _hold_open(self) -> None:
+        if self._loaded is None:
+            raise CompileError("session-closed", "this session is closed", hint="load the bundle again")
 
     def close(self) -> None:
         with self._turn:

@@ -55,7 +55,7 @@ class FakeDriver:
         out._obj.value = 5
 
     def do_cuStreamSynchronize(self, stream: int) -> None:
-        assert stream == 5
+        assert stream in (5, LEGACY_STREAM)
 
     def do_cuStreamDestroy_v2(self, stream: int) -> None:
         self.streams -= 1
@@ -80,6 +80,9 @@ class FakeDriver:
     def do_cuMemcpyDtoHAsync_v2(self, target: int, source: int, size: int, stream: int) -> None:
         self.do_cuMemcpyHtoDAsync_v2(target, source, size, stream)
 
+    def do_cuMemcpyDtoDAsync_v2(self, target: int, source: int, size: int, stream: int) -> None:
+        self.do_cuMemcpyHtoDAsync_v2(target, source, size, stream)
+
     def cuGetErrorString(self, status: int, out: Any) -> int:
         out._obj.value = b"an illegal memory access was encountered"
         return 0
@@ -94,6 +97,38 @@ class FakeDriver:
     def _covers(self, address: int, size: int) -> None:
         assert address in self.memory, "not an address of the driver's"
         assert size <= len(self.memory[address]), "reaches beyond its memory"
+
+
+LEGACY_STREAM = 1
+
+
+class OnDevice:
+    """A caller's array in the driver's memory, as far from a multiple of 256 bytes as is wanted."""
+
+    def __init__(self, driver: FakeDriver, content: Any, *, offset: int = 0, gpu: int = 0) -> None:
+        block = (ctypes.c_uint8 * (content.nbytes + 512 + offset))()
+        address = -(-ctypes.addressof(block) // 256) * 256 + offset
+        driver.memory[address] = (ctypes.c_uint8 * content.nbytes).from_address(address)
+        self._block, self.gpu = block, gpu
+        self.array = np.ndarray(content.shape, content.dtype, buffer=memoryview(driver.memory[address]))
+        self.array[...] = content
+
+
+class ThroughInterface(OnDevice):
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        return {**self.array.__array_interface__, "version": 3, "stream": LEGACY_STREAM}
+
+
+class ThroughDlpack(OnDevice):
+    streams: tuple[int, ...] = ()
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return 2, self.gpu
+
+    def __dlpack__(self, *, stream: int) -> Any:
+        self.streams += (stream,)
+        return self.array.__dlpack__()
 
 
 class _Function:

@@ -68,3 +68,19 @@ def test_layouts_are_remembered_within_bounds() -> None:
     for size in range(1, 3000):
         session({"x": np.empty(size, np.float32)})
     assert len(session._accepted) == 1000
+
+
+def test_a_runtime_without_a_gpu_takes_no_arrays_there() -> None:
+    with pytest.raises(UsageError) as caught:
+        CheckedSession(Echo(), SIGNATURE).on_device(GOOD, {})
+    assert caught.value.code == "no-device-arrays"
+
+
+def test_arrays_on_a_gpu_are_for_the_runtimes_own_session() -> None:
+    class Gpu(Echo):
+        def on_device(self, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> None:
+            given.append((inputs, outputs))
+
+    given: list[Any] = []
+    CheckedSession(Gpu(), SIGNATURE).on_device(GOOD, {"y": 1})
+    assert given == [(GOOD, {"y": 1})]

@@ -10,7 +10,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
-from tensorrt_fakes import FakeDriver, FakeTensorRt
+from tensorrt_fakes import FakeDriver, FakeTensorRt, OnDevice, ThroughDlpack, ThroughInterface
 
 from backends.tensorrt import options
 from backends.tensorrt.cache import CacheFile
@@ -141,6 +141,111 @@ def test_tensors_of_every_kind(tmp_path: Path) -> None:
         name.upper(): (word, (), 1.0) for name, word in names.items()
     }
     assert driver.calls["cuMemcpyHtoDAsync_v2"] == 3, "what TensorRT wants on the host stays there"
+
+
+# -- arrays that lie on the GPU -----------------------------------------------------------------------------------
+
+KINDS = pytest.mark.parametrize("kind", [ThroughInterface, ThroughDlpack])
+
+
+@KINDS
+@pytest.mark.parametrize("offset", [0, 16])
+def test_nothing_goes_through_the_host(tmp_path: Path, kind: type[OnDevice], offset: int) -> None:
+    driver = FakeDriver()
+    with session(tmp_path, doubling(), driver) as engine:
+        x, y = kind(driver, rows(4, 3), offset=offset), kind(driver, rows(4, 0), offset=offset)
+        engine.on_device({"x": x}, {"y": y})
+        np.testing.assert_array_equal(y.array, rows(4, 6))
+        copied = [driver.calls[f"cuMemcpy{way}Async_v2"] for way in ("HtoD", "DtoH", "DtoD")]
+        assert copied == [0, 0, 2 if offset else 0], "only what TensorRT cannot use where it lies moves, on the device"
+        assert driver.calls["cuMemAlloc_v2"] == (2 if offset else 0)
+        np.testing.assert_array_equal(engine({"x": rows(2)})["y"], rows(2, 2))
+    assert driver.depth == 0
+
+
+def test_the_owner_is_told_on_which_stream_the_array_is_read(tmp_path: Path) -> None:
+    driver = FakeDriver()
+    with session(tmp_path, doubling(), driver) as engine:
+        x, y = ThroughDlpack(driver, rows(1)), ThroughInterface(driver, rows(1))
+        waited = driver.calls["cuStreamSynchronize"]
+        engine.on_device({"x": x}, {"y": y})
+    assert x.streams == (5,)
+    assert driver.calls["cuStreamSynchronize"] - waited >= 2, "for the owner's stream, and for the end of the call"
+
+
+@KINDS
+def test_arrays_without_elements_on_the_gpu(tmp_path: Path, kind: type[OnDevice]) -> None:
+    driver = FakeDriver()
+    with session(tmp_path, doubling(), driver) as engine:
+        engine.on_device({"x": kind(driver, rows(0))}, {"y": kind(driver, rows(0))})
+
+
+def test_every_element_type_is_read_from_dlpack(tmp_path: Path) -> None:
+    names = ("bool", "int32", "int64", "float16", "float32")
+    specs = tuple(TensorSpec(name, name, (2,)) for name in names)
+    outputs = tuple(TensorSpec(name.upper(), name, (2,)) for name in names)
+    trt = FakeTensorRt(
+        compute=lambda inputs: {name.upper(): array for name, array in inputs.items()},
+        dtypes={name: np.dtype(name) for name in names},
+        shapes=lambda given: {**given, **{name.upper(): shape for name, shape in given.items()}},
+    )
+    driver = FakeDriver()
+    with session(tmp_path, trt, driver, Signature(specs, outputs)) as engine:
+        given = {name: ThroughDlpack(driver, np.array([0, 1], name)) for name in names}
+        wanted = {name.upper(): ThroughDlpack(driver, np.zeros(2, name)) for name in names}
+        engine.on_device(given, wanted)
+    assert [array.array.tolist() for array in wanted.values()] == [[0, 1]] * len(names)
+
+
+@KINDS
+@pytest.mark.parametrize(
+    ("x", "y", "words"),
+    [
+        (rows(3).astype(np.float64), rows(3), "input 'x' is float64"),
+        (rows(3)[:, :2], rows(3), "not contiguous"),
+        (np.ones((3, 2), np.float32), rows(3), "shape"),
+        (rows(101), rows(101), "shape"),
+        (rows(3), rows(2), r"output 'y' has shape \[2, 3\]"),
+        (rows(3), rows(3).astype(np.int32), "output 'y' is int32, the model gives float32"),
+    ],
+)
+def test_arrays_on_the_gpu_that_do_not_fit(tmp_path: Path, kind: type[OnDevice], x: Any, y: Any, words: str) -> None:
+    driver = FakeDriver()
+    with session(tmp_path, doubling(), driver) as engine:
+        given = kind(driver, np.ascontiguousarray(x if x.base is None else x.base))
+        given.array = given.array[:, : x.shape[1]]
+        with pytest.raises(UsageError, match=words) as caught:
+            engine.on_device({"x": given}, {"y": kind(driver, y)})
+        assert caught.value.code == "input-mismatch"
+        assert engine({"x": rows(1)})["y"].tolist() == [[2] * 3]
+
+
+def test_arrays_that_lie_elsewhere_or_go_by_another_name(tmp_path: Path) -> None:
+    driver = FakeDriver()
+    with session(tmp_path, doubling(), driver) as engine:
+        x, y = ThroughDlpack(driver, rows(2)), ThroughDlpack(driver, rows(2))
+        cases: list[tuple[dict[str, Any], dict[str, Any], str]] = [
+            ({"x": rows(2)}, {"y": y}, "does not lie on GPU 0"),
+            ({"x": ThroughDlpack(driver, rows(2), gpu=1)}, {"y": y}, "does not lie on GPU 0"),
+            ({"x": [1.0]}, {"y": y}, "a list, which does not say where it lies"),
+            ({"x": x}, {}, "the output 'y:float32"),
+            ({"x": x}, {"y": y, "z": y}, "there is no output 'z'"),
+            ({"z": x}, {"y": y}, "there is no input 'z'"),
+        ]
+        for inputs, outputs, words in cases:
+            with pytest.raises(UsageError, match=words):
+                engine.on_device(inputs, outputs)
+    with pytest.raises(CompileError) as caught:
+        engine.on_device({"x": x}, {"y": y})
+    assert caught.value.code == "session-closed"
+
+
+def test_an_output_whose_size_depends_on_data_needs_the_session_itself(tmp_path: Path) -> None:
+    driver, trt = FakeDriver(), doubling(shapes=lambda given: {**given, "y": (-1, 3)})
+    with session(tmp_path, trt, driver) as engine:
+        with pytest.raises(UsageError) as caught:
+            engine.on_device({"x": ThroughDlpack(driver, rows(2))}, {"y": ThroughDlpack(driver, rows(2))})
+        assert "depends on data" in str(caught.value.why)
 
 
 # -- what goes wrong --------------------------------------------------------------------------------------------
