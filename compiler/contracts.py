@@ -151,6 +151,26 @@ class Captured:
     source: Source
 
 
+class Inside(Protocol):
+    """PyTorch's own values in the midst of the program that was exported."""
+
+    def values(self, inputs: Arrays, *, precise: bool) -> Arrays:
+        """What the exported program computes, outputs included, under the names that the graph has for it."""
+        ...
+
+    def modules(self, inputs: Arrays, *, precise: bool) -> Arrays:
+        """What the user's modules give in eager mode, those that are done first before the others."""
+        ...
+
+    def exported_modules(self, inputs: Arrays) -> Arrays:
+        """The same of the exported program, as far as its modules can be told."""
+        ...
+
+    def line(self, module: str) -> str:
+        """The line of Python that gives a module's result."""
+        ...
+
+
 # ---------------------------------------------------------------------------------------------------------------
 # Backends
 

@@ -270,7 +270,8 @@ def _prove_graph(
 
 def _asked(reference: Reference) -> str:
     probes = f" and {len(reference.edges)} probes" if reference.edges else ""
-    return f"{len(reference.cases)} cases{probes}, answered in {reference.seconds:.1f} s"
+    took = f", which PyTorch took {reference.seconds:.0f} s for" if reference.seconds > 1 else ""
+    return f"{len(reference.cases)} cases{probes}{took}"
 
 
 UNVERIFIED = Verdict("skipped", (), 0, ("--no-verify was given: nothing is known about its numbers",))

@@ -37,6 +37,7 @@ class Figures:
     fusions: Mapping[str, int]
     versions: Mapping[str, str]
     outputs: Mapping[str, Numbers]
+    edges: Mapping[str, str] = field(default_factory=dict)  # probe and output -> in what it differs from PyTorch
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,9 @@ def acceptable(judged: Judged) -> bool:
     return all(finding.kind in _AGAINST_THE_LOCK or not finding.fails for finding in judged.findings)
 
 
-_AGAINST_THE_LOCK = frozenset({"not-in-lock", "worse", "fusion-vanished", "precision-changed", "gone", "output-gone"})
+_AGAINST_THE_LOCK = frozenset(
+    {"not-in-lock", "worse", "fusion-vanished", "precision-changed", "gone", "output-gone", "edge-differs"}
+)
 
 
 def _findings(entry: Entry, target: str, measured: Measured, before: Figures | None) -> Iterator[Finding]:
@@ -142,6 +144,8 @@ def _compared(measured: Measured, now: Figures, before: Figures) -> Iterator[Fin
             yield from _numbers(name, numbers, before.outputs[name], measured.slack.get(name, 1.0), since)
     for name in sorted(before.outputs.keys() - now.outputs.keys()):
         yield Finding("output-gone", f"the output '{name}' of the lock is gone", Exit.DIFFERS)
+    if now.ran == before.ran:
+        yield from _edges(now.edges, before.edges, since)
     if now.precision != before.precision:
         text = f"it computes in {now.precision}, and in {before.precision} before{since}"
         yield Finding("precision-changed", text, Exit.DIFFERS)
@@ -156,6 +160,15 @@ def _compared(measured: Measured, now: Figures, before: Figures) -> Iterator[Fin
             yield Finding("fusion-vanished", text, Exit.DIFFERS)
     if now.bytes > GROWTH * before.bytes:
         yield Finding("larger", f"it has grown from {words.size(before.bytes)} to {words.size(now.bytes)}{since}")
+
+
+def _edges(now: Mapping[str, str], before: Mapping[str, str], since: str) -> Iterator[Finding]:
+    for name, how in now.items():
+        if before.get(name) != how:
+            was = f", {before[name]} before" if name in before else ", as PyTorch does before"
+            yield Finding("edge-differs", f"{name}: {how}{was}{since}", Exit.DIFFERS)
+    for name in sorted(before.keys() - now.keys()):
+        yield Finding("better", f"{name}: as PyTorch does, {before[name]} before; --update holds it to that")
 
 
 def _numbers(name: str, now: Numbers, before: Numbers, slack: float, since: str) -> Iterator[Finding]:

@@ -26,7 +26,8 @@ Locked = Mapping[Cell, Figures]
 _HEAD = """\
 # What the numbers are held to. `compile check` compares with it, `compile check --update` writes it; commit it.
 # For each output: `used`, the share of the error budget that its worst element takes up; `rms`, the error of all
-# elements together in units of the model's own rounding; `error` of the worst element. docs/ci.md tells the rules.
+# elements together in units of the model's own rounding; `error` of the worst element. `edges` are the probes under
+# which it does not do as PyTorch does. docs/ci.md tells the rules.
 """
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -74,9 +75,8 @@ def _figures(precision: str, table: Mapping[str, Any]) -> Figures:
         name: Numbers(float(numbers["used"]), float(numbers["rms"]), float(numbers["error"]))
         for name, numbers in table.get("outputs", {}).items()
     }
-    return Figures(
-        precision, bool(table["ran"]), int(table["bytes"]), table.get("fusions", {}), table["versions"], outputs
-    )
+    fusions, edges = table.get("fusions", {}), table.get("edges", {})
+    return Figures(precision, bool(table["ran"]), int(table["bytes"]), fusions, table["versions"], outputs, edges)
 
 
 def _bad(path: Path, message: str, *, why: str | None = None, hint: str | None = None) -> UsageError:
@@ -116,6 +116,8 @@ def _lines(cell: Cell, figures: Figures) -> Iterator[str]:
         yield f"fusions = {_inline(figures.fusions)}"
     for name, numbers in sorted(figures.outputs.items()):
         yield f"outputs.{_key(name)} = {_inline(vars(numbers), in_order=True)}"
+    for name, how in sorted(figures.edges.items()):
+        yield f"edges.{_key(name)} = {_value(how)}"
 
 
 def rounded(figures: Figures) -> Figures:

@@ -27,6 +27,8 @@ def draw(spec: TensorSpec, sizes: Mapping[str, int], allowed: InputRange | None,
     """Ordinary data: normal floats, indices below their rows, and 0/1 masks that always keep their first element."""
     shape = spec.shape(sizes)
     dtype = numpy_dtype(spec.dtype)
+    if spec.dtype in _FLOATS and allowed is not None and isinstance(allowed.hi, int):
+        return _within(rng.uniform(allowed.lo or 0, allowed.hi, shape), allowed.hi, dtype)
     if spec.dtype in _FLOATS:
         values = rng.standard_normal(shape, dtype=np.float32)
         return np.asarray(np.abs(values) if allowed is not None and allowed.lo == 0 else values).astype(dtype)
@@ -34,9 +36,20 @@ def draw(spec: TensorSpec, sizes: Mapping[str, int], allowed: InputRange | None,
         return (rng.standard_normal(shape) + 1j * rng.standard_normal(shape)).astype(dtype)
     if allowed is not None and allowed.hi is not None:
         top = sizes[allowed.hi] if isinstance(allowed.hi, str) else allowed.hi
-        values = np.asarray(rng.integers(0, max(min(top, _largest(dtype)), 1), shape))
-        return (_rising(values) if allowed.rising else values).astype(dtype)
+        last = max(min(top, _largest(dtype)), 1) - 1
+        values = np.asarray(rng.integers(0, last + 1, shape))
+        if allowed.rising:
+            return _rising(values).astype(dtype)
+        if values.size > 1:  # the last row is one that a table cut short lacks
+            values.flat[rng.integers(values.size)] = last
+        return values.astype(dtype)
     return _mask(shape, rng).astype(dtype)
+
+
+def _within(values: Array, end: int, dtype: np.dtype[np.generic]) -> Array:
+    """The end itself is never reached, also after rounding to this type."""
+    below = np.nextafter(np.asarray(end, dtype), np.asarray(0, dtype))
+    return np.asarray(np.minimum(values.astype(dtype), below))
 
 
 def _rising(values: Array) -> Array:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from compiler.contracts import Array, Arrays, Source, TensorSpec
+from compiler.contracts import Array, Arrays, Inside, Source, TensorSpec
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -61,6 +61,7 @@ class InputRange:
     hi: int | str | None = None
     why: str = ""
     rising: bool = False  # each is at least the one before, and the first is 0
+    noise: bool = False  # drawn by the program itself, until it was made an input: always as it draws it
 
 
 class Program(Protocol):
@@ -107,4 +108,8 @@ class Program(Protocol):
 
     def capture(self, opset: int) -> ir.Model:
         """The graph in the hub dialect, its inputs and outputs under their final names."""
+        ...
+
+    def inside(self) -> Inside | None:
+        """After `capture`: its own values in the midst; None where they cannot be had under the graph's names."""
         ...

@@ -4,26 +4,42 @@ from __future__ import annotations
 
 import time
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from compiler.contracts import Arrays, Case, Dim, Reference, TensorSpec
+from compiler.contracts import ORDINARY, Arrays, Case, Dim, Edge, Reference, TensorSpec
+from compiler.errors import CompileError
+from compiler.frontend import draws
 from compiler.frontend import sizes as plan
 from compiler.frontend.examples import check_inputs, draw
+from compiler.frontend.probes import probes
 from compiler.frontend.program import InputRange, Program
 
-EFFORTS = ("quick", "normal", "thorough")
 
-# How long, in seconds, the case with every dim at its high end may take before it is split into one case per dim.
-_CORNER_BUDGET = {"quick": 2.0, "normal": 20.0, "thorough": 600.0}
-_DRAWS = {"quick": 1, "normal": 2, "thorough": 5}
+@dataclass(frozen=True)
+class Effort:
+    """How much is looked at; times in seconds, of the reference alone."""
+
+    draws: int  # of ordinary data at the middle and the low ends
+    sizes: int  # drawn at random, beside the ends and the middle
+    kinds: int  # draws of data of each other kind
+    corner: float  # that all dims at their high ends may take together; above, each is taken there alone
+    luck: float  # for further draws where few numbers tell the unit of error
+    beyond: float  # for other sizes and other kinds of data
+    probes: float
+
+
+EFFORTS = {
+    "quick": Effort(draws=1, sizes=0, kinds=0, corner=2, luck=1, beyond=0, probes=0.5),
+    "normal": Effort(draws=2, sizes=1, kinds=1, corner=20, luck=4, beyond=10, probes=10),
+    "thorough": Effort(draws=5, sizes=3, kinds=3, corner=600, luck=60, beyond=600, probes=600),
+}
 
 # A unit of error that few numbers tell is uncertain, and must be taken wide. More draws make it narrow again.
 _ENOUGH = 16  # numbers in each output, over all cases
 _MOST_DRAWS = 8
-_DRAW_BUDGET = {"quick": 1.0, "normal": 4.0, "thorough": 60.0}  # seconds
 
 
 @dataclass(frozen=True)
@@ -39,79 +55,175 @@ class ReferencePlan:
     def dims(self) -> dict[str, Dim]:
         return {dim.name: dim for spec in self.specs for dim in spec.dynamic}
 
-    def inputs(self, sizes: plan.Sizes, draw_number: int) -> Arrays:
-        """Reproducible from the seed, the sizes and the draw's number alone."""
-        words = [self.seed, draw_number, zlib.crc32(plan.label(sizes).encode())]
-        rng = np.random.default_rng(words)
-        return {spec.name: draw(spec, sizes, self.ranges.get(spec.name), rng) for spec in self.specs}
+    def inputs(self, sizes: Mapping[str, int], draw_number: int, kind: str = ORDINARY) -> Arrays:
+        """Reproducible from the seed, the sizes, the draw's number and its kind alone."""
+        rng = self.generator(sizes, draw_number)
+        ordinary = {spec.name: draw(spec, sizes, self.ranges.get(spec.name), rng) for spec in self.specs}
+        return draws.of_kind(kind, ordinary, self.ranges, rng)
+
+    def generator(self, sizes: Mapping[str, int], *words: int) -> np.random.Generator:
+        return np.random.default_rng([self.seed, *words, zlib.crc32(plan.label(sizes).encode())])
 
 
 def compute(program: Program, wanted: ReferencePlan, producer: str) -> Reference:
-    notes = list(wanted.notes)
-    cases = [
-        _case(program, label, check_inputs(inputs, wanted.specs), inputs) for label, inputs in wanted.given.items()
-    ]
-    # Fixed shapes give one case only; a second draw makes the pooled unit of error less of an accident.
-    draws = max(_DRAWS[wanted.effort], 1 if wanted.dims or cases else 2)
-    pace = float("inf")  # seconds per unit of volume; the first case also pays for warming up
-    for sizes in _low_and_middle(wanted.dims):
-        for number in range(draws):
-            started = time.perf_counter()
-            cases.append(_drawn(program, wanted, sizes, number))
-            pace = min(pace, (time.perf_counter() - started) / plan.volume(sizes))
-    cases += [_drawn(program, wanted, sizes, 0) for sizes in _high(wanted, pace, notes)]
-    cases += list(_more(program, wanted, cases, draws))
-    return Reference(tuple(cases), producer, wanted.seed, (*notes, *program.notes()))
+    started = time.perf_counter()
+    sweep = _Sweep(program, wanted)
+    sweep.given()
+    sweep.middle_and_ends()
+    sweep.few_numbers()
+    sweep.beyond()
+    sweep.probe()
+    notes = (*wanted.notes, *sweep.notes, *program.notes())
+    seconds = time.perf_counter() - started
+    return Reference(tuple(sweep.cases), producer, wanted.seed, notes, tuple(sweep.edges), seconds)
 
 
-def _more(program: Program, wanted: ReferencePlan, cases: list[Case], drawn: int) -> Iterator[Case]:
-    """Further draws, for as long as an output has few numbers in all and time is left."""
-    sizes, started = plan.middle(wanted.dims), time.perf_counter()
-    fewest = min((sum(case.outputs[name].size for case in cases) for name in cases[0].outputs), default=_ENOUGH)
-    each = min((array.size for array in cases[0].outputs.values()), default=0)
-    for number in range(drawn, _MOST_DRAWS):
-        if fewest >= _ENOUGH or not each or time.perf_counter() - started > _DRAW_BUDGET[wanted.effort]:
+class _Sweep:
+    """Asks for one case after the other, and keeps the time."""
+
+    def __init__(self, program: Program, wanted: ReferencePlan) -> None:
+        self._program = program
+        self._wanted = wanted
+        self._effort = EFFORTS[wanted.effort]
+        # Fixed shapes give one case only; a second draw makes the pooled unit of error less of an accident.
+        self._draws = max(self._effort.draws, 1 if wanted.dims or wanted.given else 2)
+        self._pace = float("inf")  # seconds per unit of volume; the first case also pays for warming up
+        self._middle = plan.middle(wanted.dims)
+        self.cases: list[Case] = []
+        self.edges: list[Edge] = []
+        self.notes: list[str] = []
+
+    def given(self) -> None:
+        for label, inputs in self._wanted.given.items():
+            self.cases.append(self._answered(label, check_inputs(inputs, self._wanted.specs), inputs))
+
+    def middle_and_ends(self) -> None:
+        low = plan.ends(self._wanted.dims, "lo")
+        for sizes in [self._middle, low] if low != self._middle else [low]:
+            for number in range(self._draws):
+                self._ordinary(sizes, number)
+        for sizes in self._high():
+            self._ordinary(sizes, 0)
+
+    def _high(self) -> Iterable[plan.Sizes]:
+        high = plan.ends(self._wanted.dims, "hi")
+        expected = self._pace * plan.volume(high)
+        if expected <= self._effort.corner or len(self._wanted.dims) == 1:
+            return [high] if high else []
+        self.notes.append(
+            f"{plan.label(high)} together would take about {expected:.0f} s; each dim was taken to its high end alone"
+        )
+        return plan.corners(self._wanted.dims)
+
+    def few_numbers(self) -> None:
+        """Further draws, for as long as an output has few numbers in all and time is left."""
+        started = time.perf_counter()
+        fewest = min((sum(case.outputs[name].size for case in self.cases) for name in self.cases[0].outputs), default=0)
+        each = min((array.size for array in self.cases[0].outputs.values()), default=0)
+        for number in range(self._draws, _MOST_DRAWS):
+            if fewest >= _ENOUGH or not each or time.perf_counter() - started > self._effort.luck:
+                return
+            self._ordinary(self._middle, number)
+            fewest += each
+
+    def beyond(self) -> None:
+        """Other sizes, then data of other kinds, until the time is up."""
+        ends, skipped = time.perf_counter() + self._effort.beyond, []
+        for sizes, number, kind in self._others():
+            if time.perf_counter() + self._pace * plan.volume(sizes) > ends:
+                skipped.append(_label(sizes, number, kind))
+            elif kind == ORDINARY:
+                self._ordinary(sizes, number)
+            else:
+                self._of_kind(sizes, number, kind)
+        if skipped:
+            self.notes.append(f"left out, because they would take longer than allowed: {'; '.join(skipped)}")
+
+    def _others(self) -> Iterator[tuple[plan.Sizes, int, str]]:
+        """Sizes that were not taken before, and the kinds at the middle."""
+        dims, known = self._wanted.dims, [dict(case.sizes) for case in self.cases]
+        if self._effort.sizes:
+            ones = {name: 1 if dim.lo == 0 and 1 in dim else self._middle[name] for name, dim in dims.items()}
+            seeds = range(self._wanted.seed, self._wanted.seed + self._effort.sizes)
+            for sizes in (plan.other_middle(dims), ones, *(plan.drawn(dims, seed) for seed in seeds)):
+                if sizes not in known:
+                    known.append(sizes)
+                    yield sizes, 0, ORDINARY
+        for number in range(self._effort.kinds):
+            for kind in draws.KINDS:
+                yield self._middle, number, kind
+
+    def _ordinary(self, sizes: plan.Sizes, number: int) -> None:
+        started = time.perf_counter()
+        inputs = self._wanted.inputs(sizes, number)
+        self.cases.append(self._answered(_label(sizes, number), sizes, inputs, number))
+        self._pace = min(self._pace, (time.perf_counter() - started) / plan.volume(sizes))
+
+    def _of_kind(self, sizes: plan.Sizes, number: int, kind: str) -> None:
+        """A draw on which PyTorch itself raises, or gives NaN or infinity as it else does not, is an edge."""
+        inputs, label = self._wanted.inputs(sizes, number, kind), _label(sizes, number, kind)
+        if all(np.array_equal(inputs[name], array) for name, array in self._wanted.inputs(sizes, number).items()):
+            return  # this model takes no data of that kind
+        try:
+            shaken = draws.shaken(inputs, self._wanted.generator(sizes, number))
+            oracle = self._program.run(shaken, precise=True)
+            case = self._answered(label, sizes, inputs, number, kind, oracle)
+        except CompileError as error:
+            self.edges.append(Edge(label, inputs, {}, _said(error)))
             return
-        yield _drawn(program, wanted, sizes, number)
-        fewest += each
+        if self._is_ordinary(case):
+            self.cases.append(case)
+        else:
+            self.edges.append(Edge(label, inputs, case.outputs))
+
+    def _is_ordinary(self, case: Case) -> bool:
+        return all(
+            (_finite(case.outputs[name]) and _finite(case.oracle[name]))
+            or not all(_finite(known.outputs[name]) for known in self.cases if known.kind == ORDINARY)
+            for name in case.outputs
+        )
+
+    def probe(self) -> None:
+        ordinary = self._wanted.inputs(self._middle, 0)
+        found = list(probes(self._wanted.specs, self._wanted.ranges, ordinary))
+        expected = len(found) * self._pace * plan.volume(self._middle) * _PLAIN
+        if expected > self._effort.probes:
+            self.notes.append(
+                f"no probes: they would take about {expected:.1f} s; --effort normal or thorough does them"
+            )
+            return
+        for name, inputs in found:
+            try:
+                self.edges.append(Edge(name, inputs, self._program.run(inputs, precise=False)))
+            except CompileError as error:
+                self.edges.append(Edge(name, inputs, {}, _said(error)))
+
+    def _answered(
+        self,
+        label: str,
+        sizes: Mapping[str, int],
+        inputs: Arrays,
+        number: int | None = None,
+        kind: str = ORDINARY,
+        shaken: Arrays | None = None,
+    ) -> Case:
+        outputs = self._program.run(inputs, precise=False)
+        oracle = self._program.run(inputs, precise=True)
+        return Case(label, dict(sizes), inputs, outputs, oracle, number, kind, shaken)
 
 
-def _label(sizes: plan.Sizes, number: int) -> str:
-    return plan.label(sizes) + (f" (draw {number + 1})" if number else "")
+# What PyTorch's own answer is taken to cost of both together.
+_PLAIN = 0.4
 
 
-def _low_and_middle(dims: Mapping[str, Dim]) -> Iterator[plan.Sizes]:
-    middle = plan.middle(dims)
-    low = plan.ends(dims, "lo")
-    yield middle
-    if low != middle:
-        yield low
+def _label(sizes: plan.Sizes, number: int, kind: str = ORDINARY) -> str:
+    words = plan.label(sizes) if kind == ORDINARY else f"{plan.label(sizes)}, {kind}"
+    return words + (f" (draw {number + 1})" if number else "")
 
 
-def _high(wanted: ReferencePlan, pace: float, notes: list[str]) -> Iterator[plan.Sizes]:
-    if not wanted.dims:
-        return
-    high = plan.ends(wanted.dims, "hi")
-    expected = pace * plan.volume(high)
-    if expected <= _CORNER_BUDGET[wanted.effort] or len(wanted.dims) == 1:
-        yield high
-        return
-    notes.append(
-        f"{plan.label(high)} together would take about {expected:.0f} s; each dim was taken to its high end alone"
-    )
-    yield from plan.corners(wanted.dims)
+def _finite(array: np.ndarray) -> bool:
+    return not draws.is_float(array) or bool(np.isfinite(array.astype(np.float64)).all())
 
 
-def _drawn(program: Program, wanted: ReferencePlan, sizes: plan.Sizes, number: int) -> Case:
-    return _case(program, _label(sizes, number), sizes, wanted.inputs(sizes, number), number)
-
-
-def _case(program: Program, label: str, sizes: Mapping[str, int], inputs: Arrays, number: int | None = None) -> Case:
-    return Case(
-        name=label,
-        sizes=dict(sizes),
-        inputs=inputs,
-        outputs=program.run(inputs, precise=False),
-        oracle=program.run(inputs, precise=True),
-        draw=number,
-    )
+def _said(error: CompileError) -> str:
+    return error.why or error.message

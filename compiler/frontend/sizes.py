@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable, Mapping
 
 from compiler.contracts import Dim, TensorSpec
@@ -48,6 +49,23 @@ def _odd_middle(dim: Dim, taken: set[int]) -> int:
 
 # How far from the middle a better size is looked for; more dims than this are never distinct in practice.
 _REACH = 64
+
+
+def other_middle(dims: Mapping[str, Dim]) -> Sizes:
+    """Another size between the ends of every dim: odd, and nearer to the high end."""
+    sizes: Sizes = {}
+    for dim in dims.values():
+        first, last = dim.lo // dim.step, dim.hi // dim.step
+        near = range(first + max(2 * (last - first) // 3, 1), last + 1)
+        multiple = next((number for number in near if number % 2), last)
+        sizes[dim.name] = multiple * dim.step
+    return sizes
+
+
+def drawn(dims: Mapping[str, Dim], seed: int) -> Sizes:
+    """Any size of every dim."""
+    rng = random.Random(seed)
+    return {name: rng.randrange(dim.lo, dim.hi + 1, dim.step) for name, dim in dims.items()}
 
 
 def ends(dims: Mapping[str, Dim], end: str) -> Sizes:

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from compiler.contracts import Check, Reference, Terms, Verdict
+from compiler.contracts import ORDINARY, Check, Reference, Terms, Verdict
 from compiler.validate.compare import compare
+from compiler.validate.edges import differing, judge_edges
+from compiler.validate.units import units
 
 
 def judge(reference: Reference, answer: Check, terms: Terms) -> Verdict:
-    verdict = compare(reference.cases, [answer(case.inputs) for case in reference.cases])
-    return replace(verdict, notes=(*reference.notes, *verdict.notes))
+    measured = units(reference.cases)
+    verdict = compare(reference.cases, [answer(case.inputs) for case in reference.cases], measured, terms)
+    # Last, because a probe may end the runtime.
+    edges = judge_edges(reference.edges, answer, measured[ORDINARY])
+    status = "failed" if terms.strict_edges and differing(edges) else verdict.status
+    return replace(verdict, status=status, notes=(*reference.notes, *verdict.notes), edges=edges)

@@ -82,7 +82,7 @@ def _furthest(one: Array, other: Array) -> float:
     return float(np.abs(one.astype(np.float64) - other.astype(np.float64)).max(initial=0))
 
 
-def _never(sizes: Mapping[str, int], draw: int) -> Arrays:
+def _never(sizes: Mapping[str, int], draw: int, kind: str) -> Arrays:
     raise AssertionError("the inputs of small models are stored")
 
 

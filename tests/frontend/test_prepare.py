@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,11 @@ import pytest
 import torch
 from torch import nn
 
-from compiler.contracts import Arrays, Source, TensorSpec
+from compiler.contracts import Arrays, Reference, Source, TensorSpec
 from compiler.errors import CompileError, UsageError
+from compiler.frontend.draws import KINDS
 from compiler.frontend.prepare import trace
-from compiler.frontend.reference import ReferencePlan, compute
+from compiler.frontend.reference import EFFORTS, ReferencePlan, compute
 from compiler.frontend.specs import parse
 from compiler.frontend.torch_program import TorchProgram
 
@@ -175,10 +177,17 @@ def test_arguments_of_any_name(dims: str, shown: str) -> None:
 # -- the reference ----------------------------------------------------------------------------------------------
 
 
-def names(module: nn.Module, *texts: str, effort: str = "quick") -> list[str]:
+def answered(module: nn.Module, *texts: str, effort: str = "quick") -> Reference:
     net = program(module)
-    found = trace(net, texts, None, seed=0, effort=effort)
-    return [case.name for case in compute(net, found, "PyTorch").cases]
+    return compute(net, trace(net, texts, None, seed=0, effort=effort), "PyTorch")
+
+
+def names(module: nn.Module, *texts: str, effort: str = "quick") -> list[str]:
+    return [case.name for case in answered(module, *texts, effort=effort).cases]
+
+
+def hurried(monkeypatch: pytest.MonkeyPatch, effort: str = "quick", **limits: float) -> None:
+    monkeypatch.setitem(EFFORTS, effort, replace(EFFORTS[effort], **limits))
 
 
 def test_fixed_shapes_are_checked_on_two_draws() -> None:
@@ -197,7 +206,7 @@ def test_an_output_of_a_single_number_is_drawn_more_often() -> None:
 
 
 def test_no_more_is_drawn_once_the_time_is_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("compiler.frontend.reference._DRAW_BUDGET", {"quick": 0.0})
+    hurried(monkeypatch, luck=0)
     assert names(Score(), "x:float32[2,3]") == ["fixed shapes", "fixed shapes (draw 2)"]
 
 
@@ -209,13 +218,53 @@ def test_all_dims_are_at_their_ends_together() -> None:
     assert names(Net(), "x:float32[n=1..4,m=2..8]") == ["n=3 m=5", "n=1 m=2", "n=4 m=8"]
 
 
-def test_more_effort_means_more_draws() -> None:
-    assert len(names(Net(), "x:float32[n=1..32,3]", effort="normal")) == 5
-    assert len(names(Net(), "x:float32[2,3]", effort="thorough")) == 5
+def test_normal_effort_looks_at_other_sizes_and_other_kinds_of_data() -> None:
+    found = names(Net(), "x:float32[n=1..32,3]", effort="normal")
+    assert found[:5] == ["n=11", "n=11 (draw 2)", "n=1", "n=1 (draw 2)", "n=32"]
+    assert found[5] == "n=21"
+    assert found[7:] == [f"n=11, {kind}" for kind in KINDS]
+    assert len(names(Net(), "x:float32[2,3]", effort="thorough")) == 5 + 3 * len(KINDS)
+
+
+def test_a_dim_that_may_be_empty_is_also_checked_at_one() -> None:
+    assert "n=1" in names(Net(), "x:float32[n=0..32,3]", effort="normal")
+
+
+def test_what_the_time_does_not_allow_is_left_out_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    hurried(monkeypatch, "normal", beyond=0)
+    reference = answered(Net(), "x:float32[8,3]", effort="normal")
+    assert [case.name for case in reference.cases] == ["fixed shapes", "fixed shapes (draw 2)"]
+    assert "fixed shapes, tiny; fixed shapes, large" in reference.notes[0]
+
+
+class Root(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if not torch.compiler.is_exporting() and bool((x.abs() > 100).any()):
+            raise ValueError("too large")
+        return torch.log(x)
+
+
+def test_data_that_pytorch_itself_cannot_do_with_is_an_edge() -> None:
+    reference = answered(Root(), "x:float32[4,3]", effort="normal")
+    kinds = {case.kind for case in reference.cases}
+    edges = {edge.name: edge for edge in reference.edges}
+    assert {"tiny", "constant"} <= kinds
+    assert not kinds & {"zeros", "large"}
+    assert np.isinf(edges["fixed shapes, zeros"].outputs["output"]).all()
+    assert edges["fixed shapes, large"].raised == "ValueError: too large"
+    assert edges["+Inf in x"].outputs == {}
+
+
+def test_probes_wait_for_more_effort_where_they_would_take_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [edge.name for edge in answered(Net(), "x:float32[2,3]").edges][:3] == ["NaN in x", "+Inf in x", "-Inf in x"]
+    hurried(monkeypatch, probes=0)
+    reference = answered(Net(), "x:float32[2,3]")
+    assert reference.edges == ()
+    assert reference.notes[0].startswith("no probes: they would take about")
 
 
 def test_a_corner_that_would_take_too_long_is_split_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("compiler.frontend.reference._CORNER_BUDGET", {"quick": 0.0})
+    hurried(monkeypatch, corner=0)
     net = program(Net())
     found = trace(net, ["x:float32[n=1..4,m=2..8]"], None, seed=0, effort="quick")
     reference = compute(net, found, "PyTorch")

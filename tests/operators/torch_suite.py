@@ -73,7 +73,7 @@ def run(name: str, backend: Backend, folder: Path) -> Outcome:
         return of_error(error, stage, folder)
 
 
-def _never(sizes: Mapping[str, int], draw: int) -> Arrays:
+def _never(sizes: Mapping[str, int], draw: int, kind: str) -> Arrays:
     raise AssertionError("the inputs are stored")
 
 

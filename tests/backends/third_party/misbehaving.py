@@ -124,6 +124,27 @@ class Greedy(Sound):
         np.ones(2**33, np.uint8)
 
 
+class Fragile(Sound):
+    """At home with ordinary data: a NaN kills it, +Inf makes it hang, -Inf makes it raise."""
+
+    name = "fragile"
+
+    def open(self, artifact: Artifact, folder: Path, options: Mapping[str, Any]) -> Session:
+        return FragileSession(self, super().open(artifact, folder, options), faulty=False)
+
+
+class FragileSession(FaultySession):
+    def __call__(self, inputs: Arrays) -> dict[str, Array]:
+        floats = np.concatenate([array.reshape(-1) for array in inputs.values()])
+        if np.isnan(floats).any():
+            Crashing().fault()
+        if np.isposinf(floats).any():
+            Hanging().fault()
+        if np.isneginf(floats).any():
+            Raising().fault()
+        return super().__call__(inputs)
+
+
 class Refusing(Sound):
     name = "refusing"
 
