@@ -5,20 +5,16 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Callable, Mapping
-from multiprocessing.connection import Connection
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from compiler.child import Child, listening
 from compiler.contracts import Closing
 from compiler.errors import CompileError
 
-_ROOT = str(Path(__file__).resolve().parents[2])
+_GRACE = 10.0  # seconds that a burst under way may take to its end
 
 
 class Contender(Closing):
@@ -29,25 +25,7 @@ class Contender(Closing):
 
     def __init__(self, name: str, make: str, *arguments: Any, environment: Mapping[str, str] | None = None) -> None:
         self.name = name
-        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the child
-        to_child, requests = os.pipe()
-        answers, from_child = os.pipe()
-        code = (
-            f"import sys; sys.path.append({_ROOT!r}); from compiler.measure.contender import serve; "
-            f"serve({to_child}, {from_child})"
-        )
-        self._child = subprocess.Popen(
-            [sys.executable, "-P", "-W", "ignore", "-c", code],
-            pass_fds=(to_child, from_child),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=self._stderr,
-            env={**os.environ, **(environment or {})},
-        )
-        os.close(to_child)
-        os.close(from_child)
-        self._requests = Connection(requests, readable=False)
-        self._answers = Connection(answers, writable=False)
+        self._child = Child("compiler.measure.contender:serve", flags=("-W", "ignore"), environment=environment)
         try:
             self._ask((make, arguments))
         except CompileError:
@@ -61,27 +39,18 @@ class Contender(Closing):
 
     def _ask(self, request: tuple[Any, ...]) -> Any:
         try:
-            self._requests.send(request)
-            return self._answers.recv()
-        except (EOFError, BrokenPipeError, ConnectionResetError):
-            last = [line for line in self._said().splitlines() if line.strip()][-1:]
+            self._child.send(request)
+            return self._child.receive()
+        except (EOFError, OSError):
             message = f"{self.name} ended while it was timed"
-            raise CompileError("measurement-failed", message, why="".join(last)) from None
-
-    def _said(self) -> str:
-        self._child.wait()
-        self._stderr.seek(0)
-        return self._stderr.read().decode(errors="replace")
+            raise CompileError("measurement-failed", message, why=self._child.obituary()) from None
 
     def close(self) -> None:
-        self._requests.close()
-        self._answers.close()
-        self._child.wait()
-        self._stderr.close()
+        self._child.end(_GRACE)
 
 
 def serve(requests_fd: int, answers_fd: int) -> None:
-    requests, answers = Connection(requests_fd, writable=False), Connection(answers_fd, readable=False)
+    requests, answers = listening(requests_fd, answers_fd)
     make, arguments = requests.recv()
     run = _find(make)(*arguments)
     run()
