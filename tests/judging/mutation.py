@@ -30,8 +30,8 @@ from zoo_graphs import HOME, MODELS, Kept, kept
 from compiler.contracts import Array, Arrays, Case, Reference, Terms
 from compiler.errors import PlumblineError
 from compiler.ir.evaluate import Evaluator
-from compiler.validate.compare import units
 from compiler.validate.judge import judge
+from compiler.validate.units import of_kind, units
 
 FAULTS: tuple[GraphFault | AnswerFault, ...] = (
     *faults_of_weights.FAULTS,
@@ -105,8 +105,13 @@ class _Replayed:
 
 def effect(cases: Sequence[Case], answers: Answers) -> tuple[float, float, float]:
     """The largest error of an element, a row and a whole output, each in units of PyTorch's rounding."""
-    known = units(cases)
-    found = [_effect(name, known[name].rms if name in known else 0.0, cases, answers) for name in cases[0].outputs]
+    given = {id(case): arrays for case, arrays in zip(cases, answers, strict=True)}
+    found = [
+        _effect(name, known[name].rms if name in known else 0.0, mine, [given[id(case)] for case in mine])
+        for kind, known in units(cases).items()
+        for mine in (of_kind(cases, kind),)
+        for name in cases[0].outputs
+    ]
     element, row, whole = (max(sizes) for sizes in zip(*found, strict=True))
     return element, row, whole
 
