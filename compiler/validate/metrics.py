@@ -67,8 +67,8 @@ def divergence(got: Array, want: Array) -> float:
 
 
 def equal(got: Array, want: Array) -> float:
-    """The share of elements that are the same."""
-    return float(np.mean(got == want)) if got.size else 1.0
+    """The share of elements that are the same, in the type that they come in."""
+    return float(np.mean(got == want.astype(got.dtype))) if got.size else 1.0
 
 
 METRICS: Mapping[str, Metric] = {

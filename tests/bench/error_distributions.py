@@ -106,7 +106,7 @@ def _cell(name: str, setting: str, verdict: Verdict) -> Cell:
 
 def table(cells: list[Cell]) -> str:
     lines = [
-        "| | models | all elements together, in units | worst row, of its budget | worst element, of its budget | failed |",
+        "| | models | all elements, in units | worst row, of its budget | worst element, of its budget | failed |",
         "|---|---|---|---|---|---|",
     ]
     for setting in (*HONEST.values(), *DISHONEST):
