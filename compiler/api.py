@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
 import backends
 from backends import host, registry
@@ -40,7 +41,12 @@ from compiler.frontend.reference import EFFORTS, ReferencePlan
 from compiler.frontend.specs import parse
 from compiler.report import document
 
+if TYPE_CHECKING:
+    from compiler.diagnose.diagnosis import Diagnosis
+
 Inputs = Mapping[str, Any] | Sequence[Any]
+
+BISECT_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,7 @@ class Result:
     folder: Path
     verdict: Verdict
     manifest: Mapping[str, Any]
+    diagnosis: Diagnosis | None = None  # where the numbers begin to differ, where that was looked for
 
     @property
     def passed(self) -> bool:
@@ -81,6 +88,7 @@ def compile(
     atol: float | None = None,
     rtol: float | None = None,
     passes: PassPlan = driver.AS_USUAL,
+    bisect: float = BISECT_SECONDS,
     timeout: float = DEFAULT_TIMEOUT,
     memory_limit: int | None = None,
     progress: Progress | None = None,
@@ -94,7 +102,8 @@ def compile(
     `contract` decides in place of the error budget: "cosine>=0.999", "logits:top1>=0.99", "file.py:name", or several;
     `atol` and `rtol` replace it as well.
 
-    A bundle whose numbers differ is kept apart as `<bundle>.rejected`, and `Result.passed` is False.
+    A bundle whose numbers differ is kept apart as `<bundle>.rejected`, and `Result.passed` is False. Up to
+    `bisect` seconds are then spent on where the difference begins; `Result.diagnosis` says it.
     """
     job = _job(
         model,
@@ -116,6 +125,7 @@ def compile(
         atol=atol,
         rtol=rtol,
         passes=passes,
+        bisect=bisect,
     )
     return run(job, timeout=timeout, memory_limit=memory_limit, progress=progress or SilentProgress())
 
@@ -217,12 +227,14 @@ def check_choices(target: str, effort: str, options: Mapping[str, Any]) -> None:
 
 def run(job: Job, *, timeout: float, memory_limit: int | None, progress: Progress) -> Result:
     """Build in a folder beside the bundle's place, write everything down, and move it there."""
-    with _eval_mode(job.request.model), _staged(job, timeout, memory_limit, progress) as (backend, folder):
-        try:
-            outcome = driver.run(job, backend, folder, progress)
-        except UnsupportedError as error:
-            raise _with_other_targets(error, job.target) from error.__cause__
-        return _publish(job, outcome, folder, progress)
+    with _eval_mode(job.request.model):
+        with _staged(job, timeout, memory_limit, progress) as (backend, folder):
+            try:
+                outcome = driver.run(job, backend, folder, progress)
+            except UnsupportedError as error:
+                raise _with_other_targets(error, job.target) from error.__cause__
+            result = _publish(job, outcome, folder, progress)
+        return _with_place(job, outcome, result, memory_limit, progress)
 
 
 def run_all(
@@ -234,7 +246,8 @@ def run_all(
             try:
                 with _staged(job, timeout, memory_limit, progress) as (backend, folder):
                     outcome = driver.finish(job, front, backend, folder, progress, last=job is jobs[-1])
-                    result: Result | PlumblineError = _publish(job, outcome, folder, progress)
+                    published = _publish(job, outcome, folder, progress)
+                result: Result | PlumblineError = _with_place(job, outcome, published, memory_limit, progress)
             except PlumblineError as error:
                 result = _with_other_targets(error, job.target)
             yield result
@@ -280,6 +293,42 @@ def _publish(job: Job, outcome: Outcome, folder: Path, progress: Progress) -> Re
     if not failed:
         bundles.forget_failures(job.place)
     return Result(published, outcome.verdict, manifest)
+
+
+def bisect(job: Job, *, timeout: float, memory_limit: int | None, progress: Progress) -> Diagnosis:
+    """Compile without keeping the bundle, and find where the numbers begin to differ, if they do."""
+    with _eval_mode(job.request.model):
+        with _staged(job, timeout, memory_limit, progress) as (backend, folder):
+            outcome = driver.run(job, backend, folder, progress)
+        if outcome.verdict.status != "failed":
+            from compiler.bisection import nothing_differs
+
+            return nothing_differs(outcome)
+        return _locate(job, outcome, memory_limit, progress)
+
+
+def _locate(job: Job, outcome: Outcome, memory_limit: int | None, progress: Progress) -> Diagnosis:
+    """In a child of its own: what it breaks on is nothing that a user should be told."""
+    from compiler.bisection import locate
+
+    with (
+        TemporaryDirectory() as work,
+        IsolatedBackend(
+            job.target, repro=Path(work) / "repro", timeout=job.bisect, memory_limit=memory_limit
+        ) as backend,
+    ):
+        return locate(job, outcome, backend, Path(work), job.bisect, progress)
+
+
+def _with_place(job: Job, outcome: Outcome, result: Result, memory_limit: int | None, progress: Progress) -> Result:
+    """Of a result that was rejected, where the difference begins."""
+    if result.passed or not job.bisect:
+        return result
+    try:
+        return replace(result, diagnosis=_locate(job, outcome, memory_limit, progress))
+    except PlumblineError as error:
+        progress.note(f"where the difference begins could not be found: {error.message}")
+        return result
 
 
 def write(job: Job, outcome: Outcome, folder: Path) -> dict[str, Any]:

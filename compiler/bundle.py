@@ -26,6 +26,7 @@ REFERENCE = "reference"
 REPORT = "report.md"
 REJECTED = ".rejected"
 REPRO = ".repro"
+BISECT = ".bisect"
 
 
 @dataclass(frozen=True)
@@ -229,7 +230,7 @@ def _extent(data: Any) -> Extent | str:
 
 def forget_failures(place: Path) -> None:
     """What earlier, failed builds left beside a bundle that is good now."""
-    for suffix in (REJECTED, REPRO):
+    for suffix in (REJECTED, REPRO, BISECT):
         _remove(place.with_name(place.name + suffix))
 
 

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
     from compiler.frontend.aside import Aside
-    from compiler.passes.pipeline import Watch
+    from compiler.passes.pipeline import Named, Step, Watch
 
 HUB_OPSET = 24
 AS_USUAL = PassPlan()
@@ -64,6 +64,7 @@ class Job:
     require_run: bool = False
     passes: PassPlan = AS_USUAL
     terms: Terms = NO_TERMS
+    bisect: float = 0.0  # seconds that may be spent on where the numbers begin to differ
 
     @property
     def repro(self) -> Path:
@@ -305,15 +306,30 @@ def capture(program: Program, plan: ReferencePlan) -> Captured:
     return Captured(model, signature_of(model, plan.dims), program.source)
 
 
+def steps(source: Source, asked: PassPlan) -> Sequence[Step]:
+    """The passes for every target."""
+    from compiler.passes import choice
+
+    return choice.parse(asked.choice, simplify=source.format == "onnx").steps()
+
+
+def target_passes(backend: Backend, asked: PassPlan) -> list[Named]:
+    """Legalisation and the target's own passes, which are made anew."""
+    from compiler.passes import choice
+    from compiler.passes.legalize import Legalize
+
+    own = choice.chosen(backend.passes(), choice.parse(asked.choice))
+    return [("legalize", Legalize(backend.legality, backend.name)), *own]
+
+
 def optimize(
     captured: Captured, asked: PassPlan = AS_USUAL, *, watches: Sequence[Watch] = (), repro: Path | None = None
 ) -> list[PassRecord]:
     """What is good for every target, in place."""
     from compiler.ir.random import refuse_random
-    from compiler.passes import choice, expectations, pipeline
+    from compiler.passes import expectations, pipeline
 
-    steps = choice.parse(asked.choice, simplify=captured.source.format == "onnx").steps()
-    records = pipeline.run(captured.model, steps, watches=watches, repro=repro)
+    records = pipeline.run(captured.model, steps(captured.source, asked), watches=watches, repro=repro)
     expectations.check(captured.model, asked.expect, records)
     refuse_random(captured.model)  # after the passes, so that a draw nobody uses does no harm
     return records
@@ -332,13 +348,10 @@ def lower(
     """Legalisation and the target's own passes; the result is a file for the backend to build from, and words about
     where each of its nodes comes from."""
     from compiler.ir.store import save
-    from compiler.passes import choice, pipeline
-    from compiler.passes.legalize import Legalize
+    from compiler.passes import pipeline
 
     model = captured.model
-    target: list[pipeline.Named] = [("legalize", Legalize(backend.legality, backend.name))]
-    target += choice.chosen(backend.passes(), choice.parse(asked.choice))
-    records = pipeline.run_passes(model, target, watches=watches, repro=repro)
+    records = pipeline.run_passes(model, target_passes(backend, asked), watches=watches, repro=repro)
     work = folder / ".graph"
     work.mkdir()
     words = _words(model)

@@ -47,7 +47,8 @@ _STAGES = set(ROOMS) - {"compiler"}
 ROOMS |= {
     "compiler.driver": _STAGES,
     "compiler.record": _STAGES | {"compiler.driver"},
-    "compiler.api": _STAGES | {"compiler.driver", "compiler.record", "backends"},
+    "compiler.bisection": {"compiler.driver", "compiler.bundle", "compiler.diagnose", "compiler.frontend"},
+    "compiler.api": _STAGES | {"compiler.driver", "compiler.record", "compiler.bisection", "backends"},
     "compiler.check": _STAGES | {"compiler.driver", "compiler.api"},  # is given the targets' probes
     "compiler.cli": _STAGES | {"compiler.driver", "compiler.record", "compiler.api", "compiler.check", "backends"},
     "backends": {"compiler.bundle", "compiler.cache", "compiler.ir", "compiler.passes"},

@@ -14,6 +14,7 @@ from compiler.contracts import PassPlan, Ready
 from compiler.errors import Exit, PlumblineError, UsageError, worst
 
 if TYPE_CHECKING:
+    from compiler.api import Result
     from compiler.driver import Job
 
 
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 @click.option("--translate", metavar="FILE.PY:TABLE", help="how operators of your own become ONNX")
 @click.option("--trust", is_flag=True, help="run code that comes with the model: pickles, auto_map")
 @click.option("--strip-provenance", is_flag=True, help="leave module paths and source lines out of the graph")
+@click.option("--no-bisect", is_flag=True, help="do not look where numbers that differ begin to (60 s at most)")
 @limits
 @speaking
 @click.pass_context
@@ -60,11 +62,11 @@ def build(context: click.Context, /, **given: Any) -> int:
     options = configured(context, given)
     if options["target"] is None:
         raise UsageError("no-target", "no target was given", hint="--target onnxruntime; `compile targets` lists them")
-    jobs = [_job(options, target) for target in _targets(options["target"])]
+    jobs = [job_of(options, target) for target in targets_of(options["target"])]
     return _compile_one(options, jobs[0]) if len(jobs) == 1 else _compile_all(options, jobs)
 
 
-def _targets(text: str) -> list[str]:
+def targets_of(text: str) -> list[str]:
     """`--target a,b` or `--target all`, which is every target that can be built here."""
     from backends import registry
 
@@ -73,7 +75,7 @@ def _targets(text: str) -> list[str]:
     return [name for name in registry.names() if isinstance(registry.probe(name), Ready)]
 
 
-def _job(options: dict[str, Any], target: str) -> Job:
+def job_of(options: dict[str, Any], target: str) -> Job:
     from compiler import api
     from compiler.driver import Job
     from compiler.frontend.examples import read_inputs
@@ -100,6 +102,7 @@ def _job(options: dict[str, Any], target: str) -> Job:
         require_run=options["require_run"],
         passes=_pass_plan(options, target),
         terms=asked(options["contract"], options["atol"], options["rtol"], strict_edges=options["strict_edges"]),
+        bisect=0 if options["no_bisect"] else api.BISECT_SECONDS,
     )
 
 
@@ -122,6 +125,16 @@ def _explain(options: dict[str, Any], manifest: Mapping[str, Any]) -> None:
         explain.show(manifest["passes"])
 
 
+def _diagnosed(result: Result) -> dict[str, Any]:
+    return {} if result.diagnosis is None else {"diagnosis": result.diagnosis.to_json()}
+
+
+def _show_place(result: Result) -> None:
+    """Where the numbers begin to differ."""
+    if result.diagnosis is not None:
+        console.show_answer(result.diagnosis.sentence, result.diagnosis.details())
+
+
 def _compile_one(options: dict[str, Any], job: Job) -> int:
     from compiler import api
     from compiler.report import terminal
@@ -130,10 +143,11 @@ def _compile_one(options: dict[str, Any], job: Job) -> int:
     with console.progress(quiet=options["quiet"], as_json=options["as_json"]) as shown:
         result = api.run(job, timeout=options["timeout"], memory_limit=limit, progress=shown)
     if options["as_json"]:
-        console.show_json({"bundle": str(result.folder), **result.manifest})
+        console.show_json({"bundle": str(result.folder), **_diagnosed(result), **result.manifest})
     else:
         _explain(options, result.manifest)
         terminal.show_result(result.folder, result.manifest, quiet=options["quiet"])
+        _show_place(result)
     return Exit.OK if result.passed else Exit.DIFFERS
 
 
@@ -157,10 +171,13 @@ def _compile_all(options: dict[str, Any], jobs: list[Job]) -> int:
         else:
             _explain(options, result.manifest)
             codes.append(Exit.OK if result.passed else Exit.DIFFERS)
-            told.append({"target": job.target, "bundle": str(result.folder), **result.manifest})
+            told.append({"target": job.target, "bundle": str(result.folder), **_diagnosed(result), **result.manifest})
             rows.append((job.target, (result.folder, result.manifest)))
     if as_json:
         console.show_json({"results": told})
     else:
+        for result in results:
+            if not isinstance(result, PlumblineError):
+                _show_place(result)
         terminal.show_comparison(rows)
     return worst(codes)

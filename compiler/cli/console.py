@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -26,6 +26,15 @@ def show_error(error: PlumblineError, *, as_json: bool) -> None:
     click.echo(f"{head}: {error.message}", err=True)
     for label, text in error.details():
         click.echo(f"  {label + ':':<7}{text}", err=True)
+
+
+def show_answer(sentence: str, rows: Iterable[tuple[str, str]]) -> None:
+    """A sentence, and what is known beside it under labels; a row without a label belongs to the one above."""
+    click.echo(sentence)
+    rows = list(rows)
+    width = max((len(label) for label, _ in rows), default=0) + 2
+    for label, text in rows:
+        click.echo(f"  {label + ':' if label else '':<{width}}{text}")
 
 
 def show_json(value: Mapping[str, Any]) -> None:

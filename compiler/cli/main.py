@@ -19,6 +19,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "build": ("compiler.cli.build:build", "compile a model for one target (the default: `compile MODEL --target T`)"),
     "verify": ("compiler.cli.verify:verify", "run a finished bundle against its own recorded reference"),
     "check": ("compiler.cli.check:check", "models x targets of a manifest: fail when the numbers drift (for CI)"),
+    "bisect": ("compiler.cli.bisect:bisect", "where a model's numbers begin to differ, and whose fault it is"),
     "inspect": ("compiler.cli.inspect:inspect", "what is in a model file or a bundle"),
     "run": ("compiler.cli.run:run", "run a bundle on data"),
     "passes": ("compiler.cli.passes:passes", "the passes in order: what each does, and why it stands there"),

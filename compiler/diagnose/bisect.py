@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
 
 import onnx_ir as ir
 
-from compiler.contracts import Array, Arrays, OutputVerdict, Progress, Reference, Verdict
+from compiler.contracts import Inside, OutputVerdict, Progress, Reference, Verdict
 from compiler.diagnose import evidence
 from compiler.diagnose.diagnosis import Diagnosis, Judged, together
 from compiler.diagnose.finding import Finding
@@ -23,26 +22,6 @@ from compiler.diagnose.wrong_pass import find_pass
 from compiler.diagnose.wrong_places import find
 from compiler.errors import CompileError
 from compiler.ir.evaluate import Evaluator
-
-
-class Inside(Protocol):
-    """PyTorch's own values in the midst of the program that was exported."""
-
-    def values(self, inputs: Arrays, *, precise: bool) -> Mapping[str, Array]:
-        """What the exported program computes, outputs included, under the names that the graph has for it."""
-        ...
-
-    def modules(self, inputs: Arrays, *, precise: bool) -> Mapping[str, Array]:
-        """What the user's modules give in eager mode, those that are done first before the others."""
-        ...
-
-    def exported_modules(self, inputs: Arrays) -> Mapping[str, Array]:
-        """The same of the exported program, as far as its modules can be told."""
-        ...
-
-    def line(self, module: str) -> str:
-        """The line of Python that gives a module's result."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -157,16 +136,15 @@ class _Bisection:
         first = next((name for name in names if name in wrong), None)
         if first is None:
             sentence = "torch.export: the exported program is not the model."
-            note = "no module's result differs before the model's own forward"
+            note = "no module's input or result differs; what is left is the model's own forward"
             return self._answer("exporter", "torch.export", sentence, question, note), None
         line = inside.line(first)
-        place = f"'{first}'{f' ({line})' if line else ''}"
-        sentence = (
-            f"torch.export: in the exported program the module {place} computes something else than in eager mode."
-        )
-        diagnosis = self._answer("exporter", "torch.export", sentence, question)
-        verdict = wrong[first]
-        return replace(diagnosis, output=first, why=verdict.why, elsewhere=len(wrong) - 1), None
+        place = f"{first} ({line})" if line else first
+        sentence = f"torch.export: {place} is something else in the exported program than in eager mode."
+        right = names[: names.index(first)]
+        notes = [f"still right before it: {right[-1]}"] if right else []
+        diagnosis = self._answer("exporter", "torch.export", sentence, question, *notes)
+        return replace(diagnosis, output=first, why=wrong[first].why), None
 
     # -- the passes -------------------------------------------------------------------------------------------------
 

@@ -94,7 +94,7 @@ class Diagnosis:
         if self.error_in is not None:
             rows.append(("error in", f"{_units(self.error_in)}"))
         if self.why:
-            rows.append(("error out", f"'{self.output}' is {self.why}" if self.error_out is None else self._out()))
+            rows.append(("error out", self._out()))
         if self.elsewhere:
             rows.append(("also", f"{self.elsewhere} more places are wrong by themselves"))
         rows += [("note", note) for note in self.notes]
@@ -102,8 +102,8 @@ class Diagnosis:
         return rows
 
     def _out(self) -> str:
-        assert self.error_out is not None
-        return f"{_units(self.error_out)} at '{self.output}': {self.why}"
+        together = f"; all elements together {_units(self.error_out)}" if self.error_out is not None else ""
+        return f"{self.output} is {self.why}{together}"
 
 
 _SHOWN = 12

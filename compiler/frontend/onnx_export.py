@@ -29,6 +29,9 @@ from compiler.quiet import quiet
 
 # The TorchScript exporter stops at this opset; nothing above it is emitted for a ScriptModule.
 SCRIPT_OPSET = 20
+# Under this name a model from `from_exported` has the program that it was really translated from: decomposed, and with
+# names of nodes that are the names of the graph's values.
+TRANSLATED = "translated"
 
 
 def from_exported(
@@ -65,6 +68,7 @@ def _export(exported: ExportedProgram, opset: int, table: dict[Callable[..., Any
     assert program is not None
     # A tensor that is returned as it came in, or twice, gets an Identity of its own.
     OutputFixPass()(program.model)
+    program.model.meta[TRANSLATED] = program.exported_program
     return program.model
 
 

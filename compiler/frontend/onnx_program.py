@@ -74,6 +74,9 @@ class OnnxProgram:
     def notes(self) -> tuple[str, ...]:
         return ()
 
+    def inside(self) -> None:
+        """The graph is its own source: there is nothing else to hold it against."""
+
     def capture(self, opset: int) -> ir.Model:
         """A clone: the passes change it, while the reference is computed from the graph as it came."""
         return self._model.clone()

@@ -16,6 +16,7 @@ from compiler.contracts import (
     Case,
     Closing,
     Dim,
+    Inside,
     Legality,
     Probe,
     Ready,
@@ -25,7 +26,7 @@ from compiler.contracts import (
     SilentProgress,
     Terms,
 )
-from compiler.diagnose.bisect import Inside, Suspects, bisect
+from compiler.diagnose.bisect import Suspects, bisect
 from compiler.diagnose.diagnosis import Diagnosis
 from compiler.diagnose.route import Route
 from compiler.diagnose.runtime import Runtime
