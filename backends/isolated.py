@@ -15,8 +15,20 @@ from types import TracebackType
 from typing import Any, Self
 
 from backends import registry, replay
-from backends.worker import NO_MEMORY, out_of_memory
-from compiler.contracts import Array, Arrays, Artifact, Backend, Closing, Legality, Probe, Session, Signature
+from backends.worker import NO_MEMORY, NOTE, out_of_memory
+from compiler.contracts import (
+    Array,
+    Arrays,
+    Artifact,
+    Backend,
+    Closing,
+    Legality,
+    Probe,
+    Progress,
+    Session,
+    Signature,
+    SilentProgress,
+)
 from compiler.errors import CompileError, PlumblineError
 
 _ROOT = str(Path(__file__).resolve().parents[1])
@@ -31,19 +43,29 @@ class IsolatedBackend(Closing):
     """
 
     def __init__(
-        self, name: str, *, repro: Path, timeout: float = DEFAULT_TIMEOUT, memory_limit: int | None = None
+        self,
+        name: str,
+        *,
+        repro: Path,
+        timeout: float = DEFAULT_TIMEOUT,
+        memory_limit: int | None = None,
+        progress: Progress | None = None,
     ) -> None:
         self.name = name
+        self._progress = progress or SilentProgress()
         self._backend: Backend = registry.get(name)
         self._repro = repro
         self._timeout = timeout
         self._memory_limit = memory_limit
+        self._start()
+
+    def _start(self) -> None:
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the child
         to_child, requests = os.pipe()
         answers, from_child = os.pipe()
         code = (
             f"import sys; sys.path.append({_ROOT!r}); from backends.worker import main; "
-            f"main({to_child}, {from_child}, {memory_limit!r})"
+            f"main({to_child}, {from_child}, {self._memory_limit!r})"
         )
         # -P keeps the current folder out of the child's path: it may hold a `backends` of its own.
         self._child = subprocess.Popen(
@@ -58,7 +80,7 @@ class IsolatedBackend(Closing):
         self._requests = Connection(requests, readable=False)
         self._answers = Connection(answers, writable=False)
         self._pending = 0
-        self._post("prepare", name)
+        self._post("prepare", self.name)
 
     # -- what needs no runtime ----------------------------------------------------------------------------------
 
@@ -83,6 +105,9 @@ class IsolatedBackend(Closing):
         return artifact
 
     def open(self, artifact: Artifact, folder: Path, options: Mapping[str, Any]) -> Session:
+        if self._child.poll() is not None:
+            self.close()
+            self._start()
         request = replay.Request(self.name, "open", options, artifact.signature, artifact=artifact, folder=folder)
         number, effective = self.ask(request, "open", self.name, artifact, folder, dict(options))
         return _RemoteSession(self, number, effective, request)
@@ -96,7 +121,10 @@ class IsolatedBackend(Closing):
                 if not self._answers.poll(max(deadline - time.monotonic(), 0)):
                     raise self._hung(request)
                 kind, value = self._answers.recv()
-                self._pending -= 1
+                if kind == NOTE:
+                    self._progress.note(value)
+                else:
+                    self._pending -= 1
         except (EOFError, BrokenPipeError, ConnectionResetError):
             raise self._crashed(request, method) from None
         if kind == "ok":
@@ -120,6 +148,7 @@ class IsolatedBackend(Closing):
 
     def _hung(self, request: replay.Request | None) -> CompileError:
         self._child.kill()
+        self._child.wait()
         return CompileError(
             "timeout",
             f"{self.name} did not answer within {self._timeout:g} s and was stopped",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import re
 import signal
@@ -13,6 +14,9 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from compiler.errors import CompileError, PlumblineError
+
+LOGGER = "plumbline"  # the log that backends may write to
+NOTE = "note"  # the kind of an answer that others follow
 
 
 class Served:
@@ -48,6 +52,17 @@ class Served:
         self._sessions.pop(session).close()
 
 
+class _Telling(logging.Handler):
+    """What a backend logs while it works goes to whoever waits for the answer."""
+
+    def __init__(self, answers: Connection) -> None:
+        super().__init__(logging.INFO)
+        self._answers = answers
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._answers.send((NOTE, record.getMessage()))
+
+
 def limit_memory(limit: int | None) -> None:
     """A ceiling on what this process may allocate; mapped files do not count. Linux only."""
     if limit is not None and sys.platform == "linux":
@@ -61,6 +76,9 @@ def main(requests_fd: int, answers_fd: int, memory_limit: int | None) -> None:
     limit_memory(memory_limit)
     served = Served()
     requests, answers = Connection(requests_fd, writable=False), Connection(answers_fd, readable=False)
+    log = logging.getLogger(LOGGER)
+    log.setLevel(logging.INFO)
+    log.addHandler(_Telling(answers))
     with requests, answers, contextlib.suppress(EOFError, BrokenPipeError):
         while True:
             method, args = requests.recv()

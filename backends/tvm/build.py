@@ -2,62 +2,89 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from backends.tvm import link, target, weights
+from backends.tvm import library_cache, link, target, weights
 from backends.tvm import options as settings
 from backends.tvm.explain import Explain
 from compiler.contracts import Array, Artifact, Signature
 from compiler.graph_files import adopt
 
+if TYPE_CHECKING:
+    import tvm
+
 LIBRARY, WEIGHTS, INDEX = "model.so", "weights.bin", "weights.json"
 
 
 @dataclass(frozen=True)
-class Compiled:
-    executable: Any
+class Program:
+    """What LLVM is handed, and what lies beside the library."""
+
+    module: tvm.IRModule
+    target: tvm.target.Target
     weights: list[Array]
     facts: dict[str, Any]
 
+    def compiled(self) -> Any:
+        import tvm
+
+        return tvm.compile(self.module, self.target, relax_pipeline=None)
+
 
 def build(graph: Path, signature: Signature, options: Mapping[str, Any], out: Path, runtime: str) -> Artifact:
-    compiled = compile_graph(graph, signature, options)
+    program = lower_graph(graph, signature, options)
     command = link.linker()
     if command is not None:
-        link.export(compiled.executable, out / LIBRARY, command)
-        weights.write(compiled.weights, out / WEIGHTS, out / INDEX)
+        found = _library(program, command, out / LIBRARY, keep=settings.keeps_libraries(options))
+        weights.write(program.weights, out / WEIGHTS, out / INDEX)
         files: tuple[str, ...] = (LIBRARY, WEIGHTS, INDEX)
-        facts = compiled.facts
+        facts = {**program.facts, "library_from_cache": found}
     else:
-        # Proven to compile; each session compiles it again, in its own memory.
+        program.compiled()  # proven to compile; each session compiles it again, in its own memory
         files = adopt(graph, out)
-        facts = {**compiled.facts, "note": "there is no linker here: it is compiled anew each time it is loaded"}
+        facts = {**program.facts, "note": "there is no linker here: it is compiled anew each time it is loaded"}
     return Artifact(
         "tvm", files, runtime, signature, precision=_precision(signature), options=dict(options), facts=facts
     )
 
 
-def compile_graph(graph: Path, signature: Signature, options: Mapping[str, Any]) -> Compiled:
+def _library(program: Program, command: Sequence[str], library: Path, *, keep: bool) -> bool:
+    """Whether it was in the cache already."""
+    place = library_cache.folder(program.module, program.target, command) if keep else None
+    if place is not None and library_cache.fetch(place, library):
+        return True
+    link.export(program.compiled(), library, command)
+    if place is not None:
+        library_cache.keep(library, place)
+    return False
+
+
+def lower_graph(graph: Path, signature: Signature, options: Mapping[str, Any]) -> Program:
     import onnx_ir as ir
-    import tvm
 
     from backends.tvm.emit.emitter import MAIN, emit_model
     from backends.tvm.emit.index_checks import index_ranges
     from backends.tvm.emit.table import table
     from backends.tvm.lower import pipeline, plain
+    from backends.tvm.lower.tuning import Tuner
 
     settings.check_mcpu(options)
     explain = Explain()
     machine = target.machine(options)
     model = ir.load(graph)
     emitted = emit_model(model, signature, table())
-    lowering = plain if options.get("kernels") == "plain" else pipeline
-    lowered = lowering.lower(emitted.module, machine, explain)
+    seconds = settings.tuning_seconds(options)
+    tuner = Tuner(machine, seconds, explain) if seconds is not None else None
+    by_hand = options.get("kernels") != "plain"
+    if by_hand:
+        lowered = pipeline.lower(emitted.module, machine, explain, tuner)
+    else:
+        lowered = plain.lower(emitted.module, machine, explain)
     bare, arrays = weights.lift(lowered, [MAIN])
-    executable = tvm.compile(lowering.finish(bare, machine), target.of(machine), relax_pipeline=None)
+    finished = pipeline.finish(bare, machine) if by_hand else plain.finish(bare, machine)
     facts = {
         "native_code": True,
         "cpu_features": target.needed_features(machine),
@@ -66,7 +93,9 @@ def compile_graph(graph: Path, signature: Signature, options: Mapping[str, Any])
         "indices": [asdict(found) for found in index_ranges(model.graph, signature.dims)],
         "declined": explain.declined,
     }
-    return Compiled(executable, arrays, facts)
+    if tuner is not None:
+        facts["tuned"] = tuner.report
+    return Program(finished, target.of(machine), arrays, facts)
 
 
 def _precision(signature: Signature) -> str:

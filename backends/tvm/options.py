@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,9 +13,12 @@ HELP: dict[str, str] = {
     "mcpu": "the CPU that code is made for, as LLVM calls it: haswell, znver4, ... (default: this one)",
     "kernels": "fast (default), or plain: TVM's own, slow ones, to tell a kernel's fault from the model's",
     "bind": "pin idle-spinning threads to cores: true or false (default), which is better beside other work",
+    "cache": "yes (default), or no: a library that was compiled before, from the same kernels, is not compiled again",
+    "tune": "seconds to search for faster schedules where we have none by hand: 300s, 5m (default: none)",
 }
 
-KERNELS = ("fast", "plain")
+# The default first.
+_CHOICES = {"kernels": ("fast", "plain"), "cache": ("yes", "no")}
 
 
 def check(options: Mapping[str, Any]) -> None:
@@ -25,10 +29,13 @@ def check(options: Mapping[str, Any]) -> None:
                 f"tvm has no option '{name}'",
                 hint=did_you_mean(name, HELP) or f"one of {', '.join(HELP)}",
             )
-    if str(options.get("kernels", "fast")) not in KERNELS:
-        raise UsageError("bad-option", f"kernels cannot be '{options['kernels']}'", hint=f"one of {', '.join(KERNELS)}")
+    for name, choices in _CHOICES.items():
+        if str(options.get(name, choices[0])) not in choices:
+            raise UsageError("bad-option", f"{name} cannot be '{options[name]}'", hint=" or ".join(choices))
     threads(options)
     binds(options)
+    if tuning_seconds(options) is not None and options.get("kernels", "fast") != "fast":
+        raise UsageError("bad-option", "tune needs kernels=fast", why="kernels=plain is what TVM makes on its own")
 
 
 def threads(options: Mapping[str, Any]) -> int:
@@ -44,6 +51,21 @@ def binds(options: Mapping[str, Any]) -> bool:
     if value not in ("true", "false"):
         raise UsageError("bad-option", f"bind cannot be '{value}'", hint="true or false")
     return value == "true"
+
+
+def keeps_libraries(options: Mapping[str, Any]) -> bool:
+    return str(options.get("cache", "yes")) == "yes"
+
+
+def tuning_seconds(options: Mapping[str, Any]) -> float | None:
+    """0 takes what was found before and looks for nothing new."""
+    if "tune" not in options:
+        return None
+    value = str(options["tune"])
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)(s|m|)", value)
+    if found is None:
+        raise UsageError("bad-option", f"tune cannot be '{value}'", hint="a time: 300s, or 5m")
+    return float(found[1]) * (60 if found[2] == "m" else 1)
 
 
 def check_mcpu(options: Mapping[str, Any]) -> None:

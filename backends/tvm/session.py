@@ -12,7 +12,7 @@ import numpy as np
 
 from backends.tvm import options as settings
 from backends.tvm import runtime, weights
-from backends.tvm.build import LIBRARY, compile_graph
+from backends.tvm.build import LIBRARY, lower_graph
 from compiler.contracts import Array, Arrays, Artifact, Closing, Dim
 from compiler.errors import UsageError
 
@@ -47,8 +47,9 @@ class TvmSession(Closing):
             library, data, index = (folder / name for name in artifact.files)
             return self._ffi.load_module(os.fspath(library)), weights.read(data, index)
         # It was built where nothing could link; only here does a session need TVM's compiler.
-        compiled = compile_graph(folder / artifact.files[0], artifact.signature, options)
-        return compiled.executable.mod, [_aligned(array) for array in compiled.weights]
+        found_before = {"tune": "0s"} if "tune" in options else {}
+        program = lower_graph(folder / artifact.files[0], artifact.signature, {**options, **found_before})
+        return program.compiled().mod, [_aligned(array) for array in program.weights]
 
     @property
     def effective(self) -> Mapping[str, Any]:

@@ -17,7 +17,7 @@ import pytest
 from backends import replay as reproduction
 from backends import worker
 from backends.isolated import IsolatedBackend
-from compiler.contracts import Artifact, Signature, TensorSpec
+from compiler.contracts import Artifact, Signature, SilentProgress, TensorSpec
 from compiler.errors import CompileError, UsageError
 
 pytestmark = pytest.mark.usefixtures("third_party")
@@ -153,6 +153,17 @@ def test_a_replay_that_goes_through_says_so(graph: Path, out: Path) -> None:
     request.write_text(json.dumps(json.loads(request.read_text()) | {"target": "sound"}))
     again = replay(out.parent / "repro")
     assert (again.returncode, again.stdout) == (0, "sound: run went through this time\n")
+
+
+def test_what_a_backend_logs_while_it_works_reaches_the_user(graph: Path, out: Path) -> None:
+    class Listening(SilentProgress):
+        def note(self, text: str) -> None:
+            notes.append(text)
+
+    notes: list[str] = []
+    with IsolatedBackend("sound", repro=out / "repro", progress=Listening()) as backend:
+        backend.build(graph, SPECS, {"at": "build"}, out)
+    assert notes == ["half of it is done"]
 
 
 def test_what_the_user_gave_wrong_leaves_no_repro(graph: Path, out: Path) -> None:

@@ -37,6 +37,24 @@ class TestGridSample(Agreement):
             assert session({"x": numbers(1, 1, 2, 2), "g": grid})["y"].shape == (1, 1, 1, 5)
 
 
+@pytest.mark.filterwarnings("ignore:Since version 1.3.0, affine_grid:UserWarning")  # what PyTorch says of one place
+class TestAffineGrid(Agreement):
+    @pytest.mark.parametrize("aligned", [0, 1])
+    @pytest.mark.parametrize("size", [(2, 3, 4, 5), (2, 1, 1, 3), (2, 2, 3, 4, 5)])
+    def test_sizes_from_the_model_and_from_data(self, tmp_path: Path, size: tuple[int, ...], aligned: int) -> None:
+        axes = len(size) - 2
+        grid = f"{axes},{axes + 1}"
+        wanted = ", ".join(map(str, size))
+        dims = ",".join("abc"[:axes])
+        fixed = ",".join(map(str, size[2:]))
+        text = f"(float[n,{grid}] t, int64[{len(size)}] s) => (float[n,{fixed},{axes}] f, float[n,{dims},{axes}] y)"
+        text += f" <int64[{len(size)}] w = {{{wanted}}}> {{ f = AffineGrid<align_corners = {aligned}>(t, w)"
+        text += f"  y = AffineGrid<align_corners = {aligned}>(t, s) }}"
+        theta = numbers(2, axes, axes + 1)
+        calls = [{"t": theta, "s": np.array(given)} for given in (size, (*size[:2], *[2] * axes))]
+        self.agree(tmp_path, text, *calls, dims=[Dim("n", 1, 4)])
+
+
 class TestDeformConv(Agreement):
     def test_groups_mask_and_bias(self, tmp_path: Path) -> None:
         text = """(float[n,4,6,5] x, float[6,2,3,2] w, float[n,24,4,6] o, float[6] b, float[n,12,4,6] m) =>

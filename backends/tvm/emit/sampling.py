@@ -1,4 +1,4 @@
-"""Reading a tensor between its places: GridSample, DeformConv and RoiAlign.
+"""Reading a tensor between its places: AffineGrid, GridSample, DeformConv and RoiAlign.
 
 A coordinate may be anything, also NaN or infinite. What is read is always within the tensor.
 """
@@ -13,13 +13,13 @@ from typing import Any
 from tvm import relax, te, tirx
 
 from backends.tvm.emit.elementwise import number
-from backends.tvm.emit.extents import Extent, product
+from backends.tvm.emit.extents import Extent, expression, product
 from backends.tvm.emit.indexing import unravelled
 from backends.tvm.emit.linear import matmul
 from backends.tvm.emit.op import Emit, Op, Result
 from backends.tvm.emit.reductions import narrowed, widened
 from backends.tvm.emit.resize import cubic_weight
-from backends.tvm.emit.runtime_sizes import whole
+from backends.tvm.emit.runtime_sizes import integers, named, whole
 from backends.tvm.emit.statements import Buffers, filling
 
 _CUBIC = -0.75
@@ -138,6 +138,39 @@ def _reflected(spot: Any, last: Any, aligned: bool) -> Any:
     return tirx.Select(even, low + rest, low + span - rest)
 
 
+# -- AffineGrid -------------------------------------------------------------------------------------------------
+
+
+def _affine_grid(op: Op) -> Result:
+    """Each place of the grid, as coordinates in -1..1 with a 1 behind them, times the matrix of its image."""
+    aligned, theta = bool(op.attr("align_corners", 0)), widened(op, op.x(0))
+    known = op.known(1)
+    places = (list(known) if known is not None else named(op, integers(op, 1)))[2:]
+    axes = len(places)
+    if axes not in (2, 3):
+        op.refuse(f"over {axes} dims")
+
+    def compute(matrix: te.Tensor, sizes: list[Any]) -> te.Tensor:
+        def element(n: Any, *index: Any) -> Any:
+            *place, row = index
+            total = matrix(n, row, axes)
+            for axis, at in enumerate(reversed(place)):  # the matrix names the last axis first
+                total = total + matrix(n, row, axis) * _scaled(at, sizes[axes - 1 - axis], aligned, matrix.dtype)
+            return total
+
+        return te.compute((matrix.shape[0], *sizes, axes), element, name="T_affine_grid")
+
+    return narrowed(op, op.te(compute, theta, [expression(place) for place in places]))
+
+
+def _scaled(place: Any, extent: Any, aligned: bool, dtype: str) -> Any:
+    """From places to -1..1; a single place is the middle."""
+    at, size, one = place.astype(dtype), extent.astype(dtype), tirx.const(1, dtype)
+    if not aligned:
+        return (at + at + one) / size - one
+    return tirx.Select(extent > 1, (at + at) / tirx.max(size - one, one) - one, tirx.const(0, dtype))
+
+
 # -- DeformConv -------------------------------------------------------------------------------------------------
 
 
@@ -242,4 +275,9 @@ def _at_edge(data: Any, lead: tuple[Any, ...], spots: Sequence[Any]) -> Any:
     return tirx.Select(beyond, number(0, spots[0]), linear(tap, held))
 
 
-EMIT: dict[str, Emit] = {"DeformConv": _deform_conv, "GridSample": _grid_sample, "RoiAlign": _roi_align}
+EMIT: dict[str, Emit] = {
+    "AffineGrid": _affine_grid,
+    "DeformConv": _deform_conv,
+    "GridSample": _grid_sample,
+    "RoiAlign": _roi_align,
+}

@@ -19,18 +19,21 @@ from backends.tvm.lower.canonical.tied_weights import share_tied_weights
 from backends.tvm.lower.kernels.call import Lowering
 from backends.tvm.lower.kernels.table import legalization
 from backends.tvm.lower.schedule.select import schedule_all
+from backends.tvm.lower.tuning import Tuner
 from backends.tvm.target import Machine, of
 
 _ABOVE_STOCK = 20  # the priority of an attribute; TVM's own have 10
 
 
-def lower(mod: tvm.IRModule, machine: Machine, explain: Explain | None = None) -> tvm.IRModule:
+def lower(
+    mod: tvm.IRModule, machine: Machine, explain: Explain | None = None, tuner: Tuner | None = None
+) -> tvm.IRModule:
     explain = explain or Explain()
     with of(machine):
         at = Lowering(machine, explain)
         mod = share_tied_weights(_prepare(mod, machine), at)
         mod = _to_kernels(mod, at)
-        return schedule_all(mod, machine, explain)
+        return schedule_all(mod, machine, explain, tuner)
 
 
 def finish(mod: tvm.IRModule, machine: Machine) -> tvm.IRModule:

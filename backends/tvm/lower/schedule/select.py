@@ -2,45 +2,54 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 
 import tvm
-from tvm import ir, s_tir, tirx
+from tvm import ir, relax, s_tir, tirx
 from tvm.error import InternalError
 from tvm.s_tir.schedule import ScheduleError
 
 from backends.tvm.explain import Explain
+from backends.tvm.lower.relax_tools import op_name
 from backends.tvm.lower.schedule import depthwise, generic, rows, tiled
 from backends.tvm.lower.schedule.tools import UnfitError
+from backends.tvm.lower.tuning import Tuner
 from backends.tvm.target import Machine
 
 SCHEDULED = "tirx.is_scheduled"
 
 Rule = tuple[str, Callable[[s_tir.Schedule], bool], Callable[[s_tir.Schedule, Machine], None]]
 
+_GENERIC = "generic"
 _RULES: tuple[Rule, ...] = (
     ("register tiles", lambda sch: tiled.tile_block(sch) is not None, tiled.schedule_tiled),
     ("depthwise", depthwise.is_depthwise, depthwise.schedule_depthwise),
     ("rows", rows.is_row_reduction, rows.schedule_rows),
-    ("generic", lambda sch: True, generic.schedule_generic),
+    (_GENERIC, lambda sch: True, generic.schedule_generic),
 )
 
 
-def schedule_all(mod: tvm.IRModule, machine: Machine, explain: Explain) -> tvm.IRModule:
+def schedule_all(mod: tvm.IRModule, machine: Machine, explain: Explain, tuner: Tuner | None = None) -> tvm.IRModule:
     """Every PrimFunc that is not scheduled yet, each on its own."""
-    scheduled = {
-        place: schedule(function, place.name_hint, machine, explain)
-        for place, function in mod.functions_items()
-        if isinstance(function, tirx.PrimFunc) and not (function.attrs and SCHEDULED in function.attrs)
-    }
+    calls = _calls(mod) if tuner is not None else {}
+    scheduled, tunable = {}, {}
+    for place, function in mod.functions_items():
+        if isinstance(function, tirx.PrimFunc) and not (function.attrs and SCHEDULED in function.attrs):
+            rule, scheduled[place] = schedule(function, place.name_hint, machine, explain)
+            if rule == _GENERIC:
+                tunable[place.name_hint] = (function, scheduled[place], calls.get(place.name_hint, 0))
+    found = tuner.tuned(tunable) if tuner is not None else {}
     for place, function in scheduled.items():
-        mod.update_func(place, function)
+        faster = found.get(place.name_hint)
+        mod.update_func(place, function if faster is None else faster.with_attr(SCHEDULED, True))
     return mod
 
 
-def schedule(function: tirx.PrimFunc, name: str, machine: Machine, explain: Explain) -> tirx.PrimFunc:
+def schedule(function: tirx.PrimFunc, name: str, machine: Machine, explain: Explain) -> tuple[str, tirx.PrimFunc]:
+    """The rule that took it, and what that made of it."""
     if not isinstance(function.body, s_tir.SBlockRealize) or function.body.block.name_hint != "root":
-        return function  # written without blocks, in the order it is to run
+        return "as it is", function  # written without blocks, in the order it is to run
     for rule, applies, apply in _RULES:
         sch = s_tir.Schedule(ir.IRModule({"main": function}))
         try:
@@ -50,8 +59,22 @@ def schedule(function: tirx.PrimFunc, name: str, machine: Machine, explain: Expl
         except (UnfitError, ScheduleError, InternalError) as reason:
             explain.decline(f"schedule {rule} of {name}", _first_line(reason))
             continue
-        return sch.mod["main"].with_attr(SCHEDULED, True)
-    return function
+        return rule, sch.mod["main"].with_attr(SCHEDULED, True)
+    return "as it is", function
+
+
+def _calls(mod: tvm.IRModule) -> Counter[str]:
+    """How often the model calls each kernel."""
+    counted: Counter[str] = Counter()
+
+    def count(expr: relax.Expr) -> None:
+        if op_name(expr) == "relax.call_tir":
+            counted[expr.args[0].name_hint] += 1
+
+    for _, function in mod.functions_items():
+        if isinstance(function, relax.Function):
+            relax.analysis.post_order_visit(function.body, count)
+    return counted
 
 
 def _first_line(reason: Exception) -> str:
