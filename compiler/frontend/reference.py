@@ -33,7 +33,7 @@ class Effort:
 
 EFFORTS = {
     "quick": Effort(draws=1, sizes=0, kinds=0, corner=2, luck=1, beyond=0, probes=0.5),
-    "normal": Effort(draws=2, sizes=1, kinds=1, corner=20, luck=4, beyond=10, probes=10),
+    "normal": Effort(draws=2, sizes=1, kinds=1, corner=20, luck=4, beyond=20, probes=10),
     "thorough": Effort(draws=5, sizes=3, kinds=3, corner=600, luck=60, beyond=600, probes=600),
 }
 
@@ -209,7 +209,8 @@ class _Sweep:
     ) -> Case:
         outputs = self._program.run(inputs, precise=False)
         oracle = self._program.run(inputs, precise=True)
-        return Case(label, dict(sizes), inputs, outputs, oracle, number, kind, shaken)
+        scores = self._program.scores(inputs, oracle)
+        return Case(label, dict(sizes), inputs, outputs, oracle, number, kind, shaken, scores)
 
 
 # What PyTorch's own answer is taken to cost of both together.

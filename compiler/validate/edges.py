@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from compiler.contracts import Array, Check, Edge, EdgeVerdict, dtype_name
-from compiler.errors import CompileError
+from compiler.errors import CompileError, UsageError
 from compiler.validate.units import Floats, Unit, real
 
 _NUMBERS = "numbers"
@@ -29,7 +29,7 @@ def differing(verdicts: Iterable[EdgeVerdict]) -> list[EdgeVerdict]:
 def _judge(edge: Edge, answer: Check, units: Mapping[str, Unit]) -> Iterator[EdgeVerdict]:
     try:
         got = answer(edge.inputs)
-    except CompileError as error:
+    except (CompileError, UsageError) as error:
         if edge.raised:
             yield EdgeVerdict(edge.name, "", True, f"raises ({edge.raised})")
         else:
