@@ -93,6 +93,24 @@ ORDINARY = "ordinary"  # data as a model usually gets it: normal floats, indices
 
 
 @dataclass(frozen=True)
+class Scores:
+    """What an output of indices was chosen from: for each row of candidates those that are near one that was chosen.
+
+    A row's candidates stand from `starts[row]` to `starts[row + 1]` in `index`, rising, and in `values`.
+    """
+
+    row: Array  # for each element of the output, the row that it points into
+    starts: Array
+    index: Array
+    values: Array  # the oracle's
+    dtype: str  # what the model computes them in
+    count: int  # of all scores, of which rms and worst are PyTorch's error, and scale the size
+    rms: float
+    worst: float
+    scale: float
+
+
+@dataclass(frozen=True)
 class Case:
     """One draw of inputs at one choice of sizes, with the answers.
 
@@ -107,6 +125,7 @@ class Case:
     draw: int | None = None  # which draw at these sizes; None for data that was given
     kind: str = ORDINARY  # how the data is distributed; errors are counted apart for each kind
     shaken: Arrays | None = None  # the oracle's where every input is off by a rounding; not for ordinary data
+    scores: Mapping[str, Scores] = field(default_factory=dict)  # of outputs that are indices by value
 
 
 @dataclass(frozen=True)
@@ -159,15 +178,15 @@ class Inside(Protocol):
         ...
 
     def modules(self, inputs: Arrays, *, precise: bool) -> Arrays:
-        """What the user's modules give in eager mode, those that are done first before the others."""
+        """What goes into the user's modules in eager mode, and what comes out, in the order in which it is computed."""
         ...
 
     def exported_modules(self, inputs: Arrays) -> Arrays:
-        """The same of the exported program, as far as its modules can be told."""
+        """The same of the exported program, under the same names, as far as its modules can be told."""
         ...
 
-    def line(self, module: str) -> str:
-        """The line of Python that gives a module's result."""
+    def line(self, what: str) -> str:
+        """The line of Python that one of these comes from."""
         ...
 
 

@@ -8,10 +8,11 @@ from typing import Any
 
 import onnx_ir as ir
 
-from compiler.contracts import Array, Arrays, Dim, Source, TensorSpec
+from compiler.contracts import Array, Arrays, Dim, Scores, Source, TensorSpec
 from compiler.errors import CompileError, UsageError
 from compiler.frontend import graph_ranges
 from compiler.frontend.loaders.onnx import load_onnx
+from compiler.frontend.onnx_index_outputs import OnnxIndexOutputs
 from compiler.frontend.program import InputRange, Parameter
 from compiler.ir.evaluate import Evaluator
 from compiler.ir.masked_rows import restore_masked_rows
@@ -29,6 +30,7 @@ class OnnxProgram:
             facts["repaired"] = f"{len(masks)} masks hold -inf where the exporter wrote the lowest number"
         self._source = replace(source, route="onnx", facts=facts)
         self._evaluators: dict[bool, Evaluator] = {}
+        self._indices: OnnxIndexOutputs | None = None
         self._specs = tuple(_ranged(spec) for spec in signature_of(self._model).inputs)
         _refuse_training(self._model)
 
@@ -70,6 +72,11 @@ class OnnxProgram:
         if precise not in self._evaluators:
             self._evaluators[precise] = Evaluator(self._model, precise=precise)
         return self._evaluators[precise](inputs)
+
+    def scores(self, inputs: Arrays, oracle: Arrays) -> Mapping[str, Scores]:
+        if self._indices is None:
+            self._indices = OnnxIndexOutputs(self._model)
+        return self._indices.scores(inputs, oracle)
 
     def notes(self) -> tuple[str, ...]:
         return ()

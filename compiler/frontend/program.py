@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from compiler.contracts import Array, Arrays, Inside, Source, TensorSpec
+from compiler.contracts import Array, Arrays, Inside, Scores, Source, TensorSpec
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -100,6 +100,10 @@ class Program(Protocol):
 
     def run(self, inputs: Arrays, *, precise: bool) -> dict[str, Array]:
         """The reference answer; `precise` raises every float operation to float64."""
+        ...
+
+    def scores(self, inputs: Arrays, oracle: Arrays) -> Mapping[str, Scores]:
+        """For each output that is an index by value, what it was chosen from; `oracle` is the precise answer."""
         ...
 
     def notes(self) -> tuple[str, ...]:

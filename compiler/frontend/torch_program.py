@@ -14,11 +14,12 @@ from torch.export import ExportedProgram
 from torch.fx.experimental.symbolic_shapes import ConstraintViolationError
 from torch.utils import _pytree as pytree
 
-from compiler.contracts import Array, Arrays, Dim, Source, TensorSpec
+from compiler.contracts import Array, Arrays, Dim, Inside, Scores, Source, TensorSpec
 from compiler.errors import CompileError, UsageError, did_you_mean
 from compiler.frontend import graph_ranges, onnx_export
 from compiler.frontend.arrays import to_numpy, to_torch
 from compiler.frontend.call import Call, Constant, call_of, spelled_out
+from compiler.frontend.changed_inputs import ReturningChanged, changed_inputs, told
 from compiler.frontend.exported_facts import (
     exported_outputs,
     exported_specs,
@@ -26,6 +27,8 @@ from compiler.frontend.exported_facts import (
     refuse_training,
     within,
 )
+from compiler.frontend.index_outputs import IndexOutputs
+from compiler.frontend.inside import ExportedInside
 from compiler.frontend.naming import nest, tensor_outputs
 from compiler.frontend.oracle import float64_oracle
 from compiler.frontend.program import InputRange, Parameter
@@ -75,7 +78,11 @@ class TorchProgram:
         self._constants = dict(constants or {})
         self._traced: tuple[TensorSpec, ...] = ()
         self._translations: Translations = {}
+        self._indices: IndexOutputs | None = None
+        self._notes: tuple[str, ...] = ()
         self._changed: set[str] = set()  # buffers that forward was seen to change
+        self._translated: ExportedProgram | None = None
+        self._outputs: list[str] = []
 
     # -- what it takes ------------------------------------------------------------------------------------------
 
@@ -121,6 +128,17 @@ class TorchProgram:
     # -- tracing ------------------------------------------------------------------------------------------------
 
     def trace(self, specs: tuple[TensorSpec, ...], example: Arrays, constants: Mapping[str, Any]) -> None:
+        self._trace(specs, example, constants)
+        if self._exported is None or self._call is None:
+            return
+        changed = changed_inputs(self._exported, self._call)
+        if changed:
+            self._notes = (told(changed),)
+            self._module = ReturningChanged(self._module, self._call, changed)
+            tensors = {name: to_torch(array) for name, array in example.items()}
+            self._exported = self._export(self._module, self._call, specs, tensors)
+
+    def _trace(self, specs: tuple[TensorSpec, ...], example: Arrays, constants: Mapping[str, Any]) -> None:
         self._traced = specs
         if self._given is not None:
             self._hold_to_declared(specs, constants)
@@ -136,7 +154,7 @@ class TorchProgram:
                 self._exported = self._export(self._module, self._call, specs, tensors)
             except CompileError as error:
                 self._module = as_one_script(self._module, error)
-                self.trace(specs, example, constants)
+                self._trace(specs, example, constants)
                 return
             self._source = replace(self._source, route="torch.export")
         if self._exported is not None:
@@ -279,8 +297,27 @@ class TorchProgram:
             outputs = tensor_outputs(self._run(tensors), self._call.names)
         return {name: to_numpy(tensor) for name, tensor in outputs.items()}
 
+    def scores(self, inputs: Arrays, oracle: Arrays) -> Mapping[str, Scores]:
+        assert self._call is not None, "trace comes first"
+        if self._indices is None:
+            self._indices = IndexOutputs(self._exported, self._call.leaves)
+        tensors = {name: to_torch(inputs[name]) for name in self._call.names}
+        with user_code("model-raised", "the exported program fails on inputs that the model takes"):
+            return self._indices.scores(tensors, oracle)
+
+    def called(self, inputs: Arrays) -> tuple[torch.nn.Module, tuple[Any, ...], dict[str, Any]]:
+        """The module and its arguments, for those who want to call it by themselves."""
+        assert self._call is not None, "trace comes first"
+        args, kwargs = self._call.bind({name: to_torch(inputs[name]) for name in self._call.names})
+        return self._module, args, kwargs
+
+    def named(self, result: Any) -> dict[str, Array]:
+        """What such a call gave."""
+        assert self._call is not None, "trace comes first"
+        return {name: to_numpy(tensor) for name, tensor in tensor_outputs(result, self._call.names).items()}
+
     def notes(self) -> tuple[str, ...]:
-        return (forgets(self._changed),) if self._changed else ()
+        return (*self._notes, forgets(self._changed)) if self._changed else self._notes
 
     def _run(self, tensors: Mapping[str, torch.Tensor]) -> Any:
         assert self._call is not None
@@ -300,14 +337,21 @@ class TorchProgram:
             model = onnx_export.from_script(module, args, call.names, list(outputs), self._traced)
         else:
             names = list(exported_outputs(self._exported))
-            # A clone, because the exporter leaves uses behind by nodes that it has dropped.
-            model = onnx_export.from_exported(
+            written = onnx_export.from_exported(
                 self._exported, opset, retry=self._with_eager_attention, translations=self._translations
-            ).clone()
+            )
+            self._translated = written.meta[onnx_export.TRANSLATED]
+            model = written.clone()  # because the exporter leaves uses behind by nodes that it has dropped
             onnx_export.name_inputs(model, self._call.names)
             onnx_export.name_outputs(model, names)
         onnx_export.name_dims(model, self._traced)
+        self._outputs = [str(value.name) for value in model.graph.outputs]
         return model
+
+    def inside(self) -> Inside | None:
+        if self._translated is None or self._call is None:
+            return None
+        return ExportedInside(self._module, self._translated, self._call, self._outputs)
 
     def _examples_for_script(self) -> dict[str, Array]:
         from compiler.frontend.examples import example_inputs

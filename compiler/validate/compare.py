@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from compiler.contracts import ORDINARY, Array, Arrays, Case, Element, OutputVerdict, Terms, Verdict, dtype_name
 from compiler.validate import contract
+from compiler.validate.indices import judge_indices
 from compiler.validate.slices import Errors, Slice, worst_slice
 from compiler.validate.units import Unit, Units, epsilon_of, kinds, own_error, real, units, weakness
 
@@ -76,7 +77,10 @@ def _other_kind_of_thing(name: str, pairs: Sequence[Pair]) -> OutputVerdict | No
 
 
 def _judge_kind(name: str, pairs: Sequence[Pair], unit: Unit | None) -> OutputVerdict:
-    return _judge_exact(name, pairs) if unit is None else _judge_floats(name, pairs, unit)
+    if unit is not None:
+        return _judge_floats(name, pairs, unit)
+    by_value = all(name in case.scores for case, _ in pairs)
+    return judge_indices(name, pairs) if by_value else _judge_exact(name, pairs)
 
 
 def _judge_exact(name: str, pairs: Sequence[Pair]) -> OutputVerdict:

@@ -15,7 +15,7 @@ import numpy as np
 
 from compiler.validate.units import Floats, Mask, Unit, unlucky
 
-PER_SLICE = 16.0  # units of its own that a slice may be off, rms
+PER_SLICE = 8.0  # units of its own that a slice may be off, rms
 FEWEST = 16  # elements; of fewer, the budget of each element is all there is
 FINEST = 2.0**-10  # no slice is told from the rest more finely than this part of the output's unit
 

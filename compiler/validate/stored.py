@@ -8,14 +8,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from compiler.contracts import Array, Arrays, Case, dtype_name
+from compiler.contracts import Array, Arrays, Case, Scores, dtype_name
 from compiler.errors import CompileError
 from compiler.validate.units import Unit, Units, units
 
@@ -24,6 +24,7 @@ SAMPLE = 4096  # elements of an output that a thinned case keeps
 
 _INDEX = "cases.json"
 _UNITS = "units.json"
+_SCORES = ("row", "starts", "index", "values")  # the arrays of what an index was chosen from
 
 Redraw = Callable[[Mapping[str, int], int, str], Arrays]  # at these sizes, this draw, of this kind
 
@@ -80,6 +81,10 @@ def _write_one(case: Case, file: Path, number: int, *, full: bool) -> dict[str, 
         shape = array.shape if full else (-1,)
         arrays[f"output/{name}"] = array.reshape(-1)[chosen].reshape(shape)
         arrays[f"oracle/{name}"] = case.oracle[name].reshape(-1)[chosen].reshape(shape)
+        if name in case.scores:
+            scores = case.scores[name]
+            thin = replace(scores, row=scores.row.reshape(-1)[chosen].reshape(shape))
+            arrays |= {f"scores/{name}/{part}": getattr(thin, part) for part in _SCORES}
     np.savez(file, **{name: _plain(array) for name, array in arrays.items()})  # type: ignore[arg-type]
     return {
         "name": case.name,
@@ -90,8 +95,19 @@ def _write_one(case: Case, file: Path, number: int, *, full: bool) -> dict[str, 
         "thinned": not full,
         "input_sha256": _hash(case.inputs),
         "shapes": {name: list(array.shape) for name, array in case.outputs.items()},
+        "scores": {name: _of_scores(scores) for name, scores in case.scores.items()},
         "dtypes": {name: dtype_name(array.dtype) for name, array in arrays.items()},
     }
+
+
+def _of_scores(scores: Scores) -> dict[str, Any]:
+    """What is no array."""
+    return {one.name: getattr(scores, one.name) for one in fields(scores) if one.name not in _SCORES}
+
+
+def _scores(name: str, arrays: Arrays, rest: Mapping[str, Any]) -> Scores:
+    parts: dict[str, Any] = {part: arrays[f"scores/{name}/{part}"] for part in _SCORES}
+    return Scores(**parts, **rest)
 
 
 def read(folder: Path, redraw: Redraw) -> list[StoredCase]:
@@ -120,7 +136,8 @@ def _read_one(folder: Path, entry: Mapping[str, Any], number: int, redraw: Redra
     if entry["thinned"]:
         positions = {name: _positions(int(np.prod(shape)), number) for name, shape in shapes.items()}
     outputs, oracle = parts["output"], parts["oracle"]
-    case = Case(entry["name"], entry["sizes"], inputs, outputs, oracle, entry["draw"], entry["kind"])
+    scores = {name: _scores(name, arrays, rest) for name, rest in entry["scores"].items()}
+    case = Case(entry["name"], entry["sizes"], inputs, outputs, oracle, entry["draw"], entry["kind"], scores=scores)
     return StoredCase(case, shapes, positions)
 
 

@@ -100,8 +100,16 @@ def own_error(case: Case, name: str) -> tuple[Floats, Floats, Mask]:
 
 def epsilon_of(array: Array) -> float | None:
     """The rounding of its type; None where nothing is rounded."""
-    kind = dtype_name(array.dtype)
-    return _EPSILON.get(_COMPLEX.get(kind, kind))
+    return epsilon_named(dtype_name(array.dtype))
+
+
+def epsilon_named(dtype: str) -> float | None:
+    return _EPSILON.get(_COMPLEX.get(dtype, dtype))
+
+
+def floor_of(epsilon: float) -> float:
+    """The smallest unit, as a share of the output's scale."""
+    return (UNIT_ULPS_FLOAT64 if epsilon == _EPSILON["float64"] else UNIT_ULPS) * epsilon
 
 
 def real(array: Array) -> Array:
@@ -115,8 +123,7 @@ def unit_of(errors: Sequence[tuple[Floats, Floats, Mask]], epsilon: float) -> Un
     rms = (sum(float(np.sum(error**2)) for error, _, _ in errors) / max(count, 1)) ** 0.5
     scale = (sum(float(np.sum(wanted**2)) for _, wanted, _ in errors) / max(count, 1)) ** 0.5
     worst = max((float(np.max(error, initial=0.0)) for error, _, _ in errors), default=0.0)
-    ulps = UNIT_ULPS_FLOAT64 if epsilon == _EPSILON["float64"] else UNIT_ULPS
-    return Unit(max(rms, ulps * epsilon * scale), worst, epsilon, scale, unlucky(count))
+    return Unit(max(rms, floor_of(epsilon) * scale), worst, epsilon, scale, unlucky(count))
 
 
 def unlucky(count: float) -> float:
