@@ -70,3 +70,25 @@ def test_layers_share_what_is_made_of_a_mask() -> None:
     text = f"({QKV}, bool[q,k] m) => (float[b,2,q,8] o) {{ p = Attention(x, y, z, m)  o = Attention(p, y, z, m) }}"
     _, model = decomposed(text)
     assert sum(node.op_type == "ReduceMax" for node in model.graph) == 1
+
+
+@pytest.mark.parametrize(
+    ("made", "rows_are_asked"),
+    [
+        ("<float[1,3] m = {-100, 0, -3e38}>", False),
+        ("<float[2,2,3] w = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}, int64 i = {1}> { m = Gather(w, i)", False),
+        ("<float[1,3] w = {-100, 0, 1}, float[1,3] u = {-3.4e38, 0, 0}> { m = Add(w, u)", False),
+        ("<bool[1,3] c = {1, 0, 1}, float low = {-3.4e38}, float zero = {0}> { m = Where(c, zero, low)", False),
+        ("<bool[2,3] m = {1, 0, 1, 0, 0, 1}>", False),
+        ("<float[1,3] w = {-100, 0, 1}, float[2,1] u = {1, 2}> { n = Sub(u, w) m = Mul(n, w)", False),
+        ("<float[1,3] w = {-3.4e38, 0, 1}> { m = Add(w, w)", True),
+        ("<bool[2,3] m = {1, 0, 1, 0, 0, 0}>", True),
+        ("<bool[1,3] c = {1, 0, 1}, float low = {0}> { n = Neg(low) m = Where(c, low, n)", True),
+    ],
+)
+def test_rows_are_asked_for_a_key_where_they_may_have_none(made: str, rows_are_asked: bool) -> None:
+    qkv = "float[1,2,2,8] x, float[1,2,3,8] y, float[1,2,3,8] z"
+    body = made if "{ " in made else made + " { "
+    original, model = decomposed(f"({qkv}) => (float[1,2,2,8] o) {body}  o = Attention(x, y, z, m) }}")
+    assert ("ReduceMax" in {node.op_type for node in model.graph}) == rows_are_asked
+    same_numbers(original, model, precise=ROUNDED)

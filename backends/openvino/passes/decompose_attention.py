@@ -15,6 +15,7 @@ import numpy as np
 import onnx_ir as ir
 
 from backends.openvino.legality import LEGALITY
+from backends.openvino.passes.open_rows import leaves_keys_everywhere
 from compiler.passes.legalize import Legalize
 from compiler.passes.rewriting import LocalRewrite, input_of, is_op, wanted
 
@@ -94,7 +95,9 @@ class DecomposeAttention(LocalRewrite):
         bias, allowed = mask, mask
         if mask.dtype is ir.DataType.BOOL:
             bias = self._as_bias(node, mask, kind)
-        else:
+        if leaves_keys_everywhere(mask):
+            return _Mask(bias, None)
+        if mask.dtype is not ir.DataType.BOOL:
             nothing = self._number(-math.inf, mask, kind)
             allowed = self.edit.insert(node, "Greater", [mask, nothing], dtype=ir.DataType.BOOL)
         counted = self.edit.insert(node, "Cast", [allowed], {"to": ir.DataType.FLOAT}, dtype=ir.DataType.FLOAT)
