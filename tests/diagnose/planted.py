@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import onnx_ir as ir
 
 from compiler.contracts import (
+    Array,
     Arrays,
     Artifact,
     Case,
@@ -31,16 +32,17 @@ from compiler.diagnose.diagnosis import Diagnosis
 from compiler.diagnose.route import Route
 from compiler.diagnose.runtime import Runtime
 from compiler.diagnose.search import Clock
+from compiler.diagnose.values import truth_of
 from compiler.graph_files import adopt
 from compiler.ir.evaluate import Evaluator
 from compiler.passes import pipeline
 from compiler.validate.judge import judge
 
-Spoil = Callable[[ir.Model], object]  # changes a graph in place
+Spoil = Callable[[ir.Model], bool]  # changes a graph in place, and says whether it did
 
 
-def nothing(model: ir.Model) -> None:
-    """No fault."""
+def nothing(model: ir.Model) -> bool:
+    return False
 
 
 class Target:
@@ -71,12 +73,12 @@ class Target:
 
 
 class _Session(Closing):
-    effective: Mapping[str, Any] = {}
+    effective: ClassVar[Mapping[str, Any]] = {}
 
     def __init__(self, model: ir.Model) -> None:
         self._evaluator = Evaluator(model, precise=False)
 
-    def __call__(self, inputs: Arrays) -> dict[str, Any]:
+    def __call__(self, inputs: Arrays) -> dict[str, Array]:
         return self._evaluator(inputs)
 
     def close(self) -> None:
@@ -91,7 +93,7 @@ class Spoiling(ir.passes.InPlacePass):
         self._spoil = spoil
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
-        return ir.passes.PassResult(model, bool(self._spoil(model)))
+        return ir.passes.PassResult(model, self._spoil(model))
 
 
 @dataclass(frozen=True)
@@ -104,11 +106,40 @@ class SpoilingStep(pipeline.Step):
         return Spoiling(self.spoil)
 
 
+class NameNodes(ir.passes.InPlacePass):
+    """Random graphs have nodes without names; a fault is told by one."""
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        for node in model.graph:
+            node.name = node.name or f"node_{node.outputs[0].name}"
+        return ir.passes.PassResult(model, modified=False)
+
+
 def reference_of(model: ir.Model, draws: Sequence[Arrays]) -> Reference:
     """What the graph computes is right."""
     plain, precise = Evaluator(model, precise=False), Evaluator(model, precise=True)
     cases = (Case(f"draw {number}", {}, dict(draw), plain(draw), precise(draw)) for number, draw in enumerate(draws))
     return Reference(tuple(cases), "plumbline's evaluator", 0)
+
+
+class InsideGraph:
+    """A graph in PyTorch's place: it tells its own values."""
+
+    def __init__(self, model: ir.Model) -> None:
+        self._model = model
+
+    def values(self, inputs: Arrays, *, precise: bool) -> Arrays:
+        truth = truth_of(self._model, inputs)
+        return truth.precise if precise else truth.plain
+
+    def modules(self, inputs: Arrays, *, precise: bool) -> Arrays:
+        raise AssertionError("the traced program is right here")
+
+    def exported_modules(self, inputs: Arrays) -> Arrays:
+        raise AssertionError("the traced program is right here")
+
+    def line(self, what: str) -> str:
+        raise AssertionError("the traced program is right here")
 
 
 @dataclass(frozen=True)
@@ -117,20 +148,23 @@ class Plant:
 
     model: ir.Model
     draws: Sequence[Arrays]
-    captured: ir.Model | None = None
+    captured: ir.Model | None = None  # where the exporter is at fault
     steps: Sequence[pipeline.Step] = field(default_factory=pipeline.default)
     target: Target = field(default_factory=Target)
     inside: Inside | None = None
     dims: Mapping[str, Dim] = field(default_factory=dict)
+    reference: Reference | None = None
+
+    def route(self) -> Route:
+        return Route(self.captured or self.model, self.steps, lambda: [("name-nodes", NameNodes())])
 
     def diagnose(self, folder: Path, seconds: float = 60) -> Diagnosis | None:
         """None where the outputs are right all the same: the fault does not show."""
-        reference = reference_of(self.model, self.draws)
-        route = Route(self.captured or self.model, self.steps, tuple)
+        reference = self.reference or reference_of(self.model, self.draws)
         runtime = Runtime(self.target, {}, self.dims, folder / "work")
-        lowered, _ = route.walk()
+        lowered, _ = self.route().walk()
 
-        def answer(inputs: Arrays) -> dict[str, Any]:
+        def answer(inputs: Arrays) -> dict[str, Array]:
             found = runtime(lowered, inputs)
             assert found is not None
             return found
@@ -138,25 +172,43 @@ class Plant:
         verdict = judge(reference, answer, Terms())
         if verdict.passed:
             return None
-        suspects = Suspects("planted", "planted 1.0", reference, verdict, route, self.inside, runtime)
+        inside = self.inside or InsideGraph(self.model)
+        suspects = Suspects("planted", "planted 1.0", reference, verdict, self.route(), inside, runtime)
         return bisect(suspects, folder / "found", Clock(seconds), SilentProgress())
 
 
-def times(node: ir.Node, factor: float) -> None:
-    """What a node's users read is off by a factor."""
+# -- faults -----------------------------------------------------------------------------------------------------
+
+FAULTS = ("scaled", "shifted", "rounded")
+
+
+def spoiled(node: ir.Node, fault: str) -> None:
+    """Whoever reads the node's first result reads it with a fault."""
     graph, value = node.graph, node.outputs[0]
-    assert isinstance(graph, ir.Graph)
-    kind = value.dtype or ir.DataType.FLOAT
-    by = ir.Value(
-        name=f"{value.name}_by", const_value=ir.tensor(np.asarray(factor, kind.numpy()), name=f"{value.name}_by")
-    )
-    graph.register_initializer(by)
-    spoiled = ir.node("Mul", [value, by], name=f"{node.name}_spoiled")
-    spoiled.outputs[0].name = f"{value.name}_spoiled"
-    spoiled.outputs[0].type, spoiled.outputs[0].shape = value.type, value.shape
+    assert isinstance(graph, ir.Graph) and value.dtype is not None
+    if fault == "rounded":
+        narrow = ir.node("Cast", [value], {"to": ir.DataType.BFLOAT16}, name=f"{node.name}_narrow")
+        narrow.outputs[0].name = f"{value.name}_narrow"
+        last = ir.node("Cast", narrow.outputs, {"to": value.dtype})
+        nodes = [narrow, last]
+    else:
+        number = np.asarray(1.01 if fault == "scaled" else 0.01, value.dtype.numpy())
+        constant = ir.Value(name=f"{value.name}_number", const_value=ir.tensor(number, name=f"{value.name}_number"))
+        graph.register_initializer(constant)
+        last = ir.node("Mul" if fault == "scaled" else "Add", [value, constant])
+        nodes = [last]
+    last.name = f"{node.name}_spoiled"
+    result = last.outputs[0]
+    result.name, result.type, result.shape = f"{value.name}_spoiled", value.type, value.shape
     if value.is_graph_output():
-        name = value.name
-        value.name, spoiled.outputs[0].name = f"{name}_right", name
-    value.replace_all_uses_with(spoiled.outputs[0], replace_graph_outputs=True)
-    spoiled.replace_input_with(0, value)
-    graph.insert_after(node, spoiled)
+        value.name, result.name = f"{value.name}_right", value.name
+    value.replace_all_uses_with(result, replace_graph_outputs=True)
+    nodes[0].replace_input_with(0, value)
+    graph.insert_after(node, nodes)
+
+
+def can_be_spoiled(node: ir.Node) -> bool:
+    """One result, of float32 or float64, that is read."""
+    value = node.outputs[0]
+    used = value.is_graph_output() or bool(value.uses())
+    return len(node.outputs) == 1 and value.dtype in (ir.DataType.FLOAT, ir.DataType.DOUBLE) and used
