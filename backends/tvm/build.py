@@ -7,25 +7,26 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from backends.tvm import library_cache, link, target, weights
+from backends.tvm import library_cache, link, specialize, target, weights
 from backends.tvm import options as settings
 from backends.tvm.explain import Explain
-from compiler.contracts import Array, Artifact, Signature
+from backends.tvm.specialize import Special
+from compiler.contracts import Artifact, Signature
 from compiler.graph_files import adopt
 
 if TYPE_CHECKING:
     import tvm
 
-LIBRARY, WEIGHTS, INDEX = "model.so", "weights.bin", "weights.json"
+LIBRARY, SPECIAL, WEIGHTS, INDEX = "model.so", "special.so", "weights.bin", "weights.json"
 
 
 @dataclass(frozen=True)
 class Program:
-    """What LLVM is handed, and what lies beside the library."""
+    """What LLVM is handed; its last argument are the weights that were there when it was made, the first `weights`."""
 
     module: tvm.IRModule
     target: tvm.target.Target
-    weights: list[Array]
+    weights: int
     facts: dict[str, Any]
 
     def compiled(self) -> Any:
@@ -35,13 +36,21 @@ class Program:
 
 
 def build(graph: Path, signature: Signature, options: Mapping[str, Any], out: Path, runtime: str) -> Artifact:
-    program = lower_graph(graph, signature, options)
+    sizes = settings.special_sizes(options, signature)
+    pool = weights.Pool()
+    program = lower_graph(graph, signature, options, pool)
     command = link.linker()
     if command is not None:
-        found = _library(program, command, out / LIBRARY, keep=settings.keeps_libraries(options))
-        weights.write(program.weights, out / WEIGHTS, out / INDEX)
+        keep = settings.keeps_libraries(options)
+        found = _library(program, command, out / LIBRARY, keep=keep)
+        facts = {**program.facts, "weights": program.weights, "library_from_cache": found}
         files: tuple[str, ...] = (LIBRARY, WEIGHTS, INDEX)
-        facts = {**program.facts, "library_from_cache": found}
+        if sizes:
+            own = lower_graph(graph, specialize.fixed(signature, sizes), options, pool)
+            _library(own, command, out / SPECIAL, keep=keep)
+            facts["special"] = asdict(Special(sizes, own.facts["steps"], own.weights))
+            files += (SPECIAL,)
+        weights.write(pool.arrays, out / WEIGHTS, out / INDEX)
     else:
         program.compiled()  # proven to compile; each session compiles it again, in its own memory
         files = adopt(graph, out)
@@ -62,7 +71,7 @@ def _library(program: Program, command: Sequence[str], library: Path, *, keep: b
     return False
 
 
-def lower_graph(graph: Path, signature: Signature, options: Mapping[str, Any]) -> Program:
+def lower_graph(graph: Path, signature: Signature, options: Mapping[str, Any], pool: weights.Pool) -> Program:
     import onnx_ir as ir
 
     from backends.tvm.emit.emitter import MAIN, emit_model
@@ -83,7 +92,7 @@ def lower_graph(graph: Path, signature: Signature, options: Mapping[str, Any]) -
         lowered = pipeline.lower(emitted.module, machine, explain, tuner)
     else:
         lowered = plain.lower(emitted.module, machine, explain)
-    bare, arrays = weights.lift(lowered, [MAIN])
+    bare = weights.lift(lowered, [MAIN], pool)
     finished = pipeline.finish(bare, machine) if by_hand else plain.finish(bare, machine)
     facts = {
         "native_code": True,
@@ -95,7 +104,7 @@ def lower_graph(graph: Path, signature: Signature, options: Mapping[str, Any]) -
     }
     if tuner is not None:
         facts["tuned"] = tuner.report
-    return Program(finished, target.of(machine), arrays, facts)
+    return Program(finished, target.of(machine), len(pool.arrays), facts)
 
 
 def _precision(signature: Signature) -> str:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from compiler.contracts import Signature
 from compiler.errors import UsageError, did_you_mean
 
 HELP: dict[str, str] = {
@@ -14,6 +15,7 @@ HELP: dict[str, str] = {
     "kernels": "fast (default), or plain: TVM's own, slow ones, to tell a kernel's fault from the model's",
     "bind": "pin idle-spinning threads to cores: true or false (default), which is better beside other work",
     "cache": "yes (default), or no: a library that was compiled before, from the same kernels, is not compiled again",
+    "specialize": "dims that get code of their own for the low end of their ranges: h,w (default: none)",
     "tune": "seconds to search for faster schedules where we have none by hand: 300s, 5m (default: none)",
 }
 
@@ -66,6 +68,21 @@ def tuning_seconds(options: Mapping[str, Any]) -> float | None:
     if found is None:
         raise UsageError("bad-option", f"tune cannot be '{value}'", hint="a time: 300s, or 5m")
     return float(found[1]) * (60 if found[2] == "m" else 1)
+
+
+def special_sizes(options: Mapping[str, Any], signature: Signature) -> dict[str, int]:
+    """The dims that get code of their own, with their low end: the one size that is always verified."""
+    dims, sizes = signature.dims, {}
+    for name in str(options.get("specialize", "")).split(",") if options.get("specialize") else ():
+        if name.strip() not in dims:
+            raise UsageError(
+                "bad-option",
+                f"specialize names a dim '{name.strip()}', which the model does not have",
+                hint=did_you_mean(name.strip(), dims)
+                or f"its dims are {', '.join(map(str, dims.values())) or 'fixed'}",
+            )
+        sizes[name.strip()] = dims[name.strip()].lo
+    return sizes
 
 
 def check_mcpu(options: Mapping[str, Any]) -> None:

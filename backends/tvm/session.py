@@ -12,13 +12,26 @@ import numpy as np
 
 from backends.tvm import options as settings
 from backends.tvm import runtime, weights
-from backends.tvm.build import LIBRARY, lower_graph
+from backends.tvm.build import INDEX, LIBRARY, SPECIAL, WEIGHTS, lower_graph
+from backends.tvm.specialize import Special
 from compiler.contracts import Array, Arrays, Artifact, Closing, Dim
 from compiler.errors import UsageError
 
 _ALIGNMENT = 64
 _CPU = 1  # DLPack's number of the device
 _POOLED = 2  # the allocator that keeps memory for the next call
+
+
+class _Code:
+    """One library that is loaded: for any sizes, or for some."""
+
+    def __init__(self, library: Any, weights: list[Any], steps: list[Dim], sizes: Special | None = None) -> None:
+        self._machine = library["vm_load_executable"]()
+        self._machine["vm_initialization"](_CPU, 0, _POOLED)
+        self.main = self._machine["main"]
+        self.weights = weights
+        self.steps = steps
+        self.sizes = sizes
 
 
 class TvmSession(Closing):
@@ -28,28 +41,41 @@ class TvmSession(Closing):
         wanted = settings.threads(options) or os.cpu_count() or 1
         self._bind = settings.binds(options)
         self._threads = runtime.configure(wanted, bind=self._bind)
-        library, self._held = self._loaded(artifact, folder, options)
-        self._machine = library["vm_load_executable"]()
-        self._machine["vm_initialization"](_CPU, 0, _POOLED)
-        self._main = self._machine["main"]
-        self._weights = [self._ffi.from_dlpack(array) for array in self._held]
+        self._signature = artifact.signature
+        self._code, self._held = self._loaded(artifact, folder, options)
         # Weights lie side by side in one map; asking each of them at every call would take longer than a small model.
         spans = [_span(array) for array in self._held] or [(0, 0)]
         self._held_span = min(start for start, _ in spans), max(end for _, end in spans)
-        self._signature = artifact.signature
         self._indices = artifact.facts["indices"]
-        self._steps = [dim for name, dim in artifact.signature.dims.items() if name in artifact.facts["steps"]]
         self._precision = artifact.precision
         self._lock = threading.Lock()
 
-    def _loaded(self, artifact: Artifact, folder: Path, options: Mapping[str, Any]) -> tuple[Any, list[Array]]:
-        if artifact.files[0] == LIBRARY:
-            library, data, index = (folder / name for name in artifact.files)
-            return self._ffi.load_module(os.fspath(library)), weights.read(data, index)
-        # It was built where nothing could link; only here does a session need TVM's compiler.
-        found_before = {"tune": "0s"} if "tune" in options else {}
-        program = lower_graph(folder / artifact.files[0], artifact.signature, {**options, **found_before})
-        return program.compiled().mod, [_aligned(array) for array in program.weights]
+    def _loaded(self, artifact: Artifact, folder: Path, options: Mapping[str, Any]) -> tuple[list[_Code], list[Array]]:
+        """What was made for some sizes comes first."""
+        facts, dims = artifact.facts, artifact.signature.dims
+        steps = [dims[name] for name in facts["steps"]]
+        if artifact.files[0] != LIBRARY:
+            # It was built where nothing could link; only here does a session need TVM's compiler.
+            pool = weights.Pool()
+            found_before = {"tune": "0s"} if "tune" in options else {}
+            graph = folder / artifact.files[0]
+            program = lower_graph(graph, artifact.signature, {**options, **found_before}, pool)
+            held = [_aligned(array) for array in pool.arrays]
+            return [_Code(program.compiled().mod, self._tensors(held), steps)], held
+        held = weights.read(folder / WEIGHTS, folder / INDEX)
+        tensors = self._tensors(held)
+        code = [_Code(self._library(folder / LIBRARY), tensors[: facts.get("weights")], steps)]
+        if "special" in facts:
+            special = Special(**facts["special"])
+            own = [dims[name] for name in special.steps]
+            code.insert(0, _Code(self._library(folder / SPECIAL), tensors[: special.weights], own, special))
+        return code, held
+
+    def _tensors(self, arrays: list[Array]) -> list[Any]:
+        return [self._ffi.from_dlpack(array) for array in arrays]
+
+    def _library(self, file: Path) -> Any:
+        return self._ffi.load_module(os.fspath(file))
 
     @property
     def effective(self) -> Mapping[str, Any]:
@@ -59,18 +85,23 @@ class TvmSession(Closing):
         for checked in self._indices:
             self._check_indices(inputs, checked["input"], checked["size"])
         arrays = [_aligned(inputs[spec.name]) for spec in self._signature.inputs]
-        arguments = [self._ffi.from_dlpack(array) for array in arrays]
-        if self._steps:
-            arguments.append(self._ffi.Shape([self._size(dim.name, inputs) // dim.step for dim in self._steps]))
+        arguments = self._tensors(arrays)
+        code = self._code_for(inputs) if len(self._code) > 1 else self._code[0]
+        if code.steps:
+            arguments.append(self._ffi.Shape([self._size(dim.name, inputs) // dim.step for dim in code.steps]))
         with self._lock:
             runtime.configure(self._threads, bind=self._bind)  # others may have used this thread's pool
-            results = self._main(*arguments, *([self._weights] if self._weights else []))
+            results = code.main(*arguments, *([code.weights] if code.weights else []))
             taken = [self._held_span, *map(_span, arrays)]
             outputs = {}
             for spec, result in zip(self._signature.outputs, results, strict=True):
                 outputs[spec.name] = _owned(np.from_dlpack(result), taken)
                 taken.append(_span(outputs[spec.name]))
         return outputs
+
+    def _code_for(self, inputs: Arrays) -> _Code:
+        sizes = {name: self._size(name, inputs) for name in self._signature.dims}
+        return next(code for code in self._code if code.sizes is None or code.sizes.fits(sizes))
 
     def _size(self, dim: str, inputs: Arrays) -> int:
         for spec in self._signature.inputs:
@@ -92,7 +123,7 @@ class TvmSession(Closing):
             )
 
     def close(self) -> None:
-        del self._main, self._machine, self._weights, self._held
+        del self._code, self._held
 
 
 def _aligned(array: Array) -> Array:

@@ -32,13 +32,10 @@ class Weight:
     offset: int
 
 
-def lift(module: tvm.IRModule, entries: Sequence[str]) -> tuple[tvm.IRModule, list[Array]]:
-    """The module with `entries` taking their constants as a last argument, a tuple, and those constants in order.
-    Constants of equal content are one."""
+def lift(module: tvm.IRModule, entries: Sequence[str], pool: Pool) -> tvm.IRModule:
+    """The module with `entries` taking all that is in the pool by then as a last argument, a tuple."""
     from tvm import relax
     from tvm.relax.expr_functor import PyExprMutator, mutator
-
-    pool = _Pool()
 
     @mutator
     class Replace(PyExprMutator):  # type: ignore[misc]
@@ -58,18 +55,18 @@ def lift(module: tvm.IRModule, entries: Sequence[str]) -> tuple[tvm.IRModule, li
         function = module[name]
         replaced.append((name, function, replace.visit_expr(function.body), replace.fetched))
     if not pool.arrays:
-        return module, []
+        return module
     for name, function, body, fetched in replaced:
         bundle = relax.Var("weights", relax.TupleType(pool.types))
         bindings = [relax.VarBinding(var, relax.TupleGetItem(bundle, place)) for place, var in fetched.items()]
         whole = relax.SeqExpr([relax.BindingBlock(bindings), *body.blocks], body.body)
         made = relax.Function([*function.params, bundle], whole, function.ret_ty, function.is_pure, function.attrs)
         module.update_func(module.get_global_var(name), made)
-    return relax.transform.Normalize()(module), pool.arrays
+    return relax.transform.Normalize()(module)
 
 
-class _Pool:
-    """Constants by content."""
+class Pool:
+    """The constants of one program or several. Those of equal content are one."""
 
     def __init__(self) -> None:
         self.arrays: list[Array] = []
