@@ -17,6 +17,7 @@ from compiler.validate.units import Floats, Mask, Unit, unlucky
 
 PER_SLICE = 8.0  # units of its own that a slice may be off, rms
 FEWEST = 16  # elements; of fewer, the budget of each element is all there is
+SPREAD = 10  # of which so many must make up the slice's size: one that is zero but for a few tells as little
 FINEST = 2.0**-10  # no slice is told from the rest more finely than this part of the output's unit
 
 _COUNTS = np.arange(2.0, 49.0)
@@ -47,13 +48,14 @@ class Slice:
 
 @dataclass(frozen=True)
 class _Sums:
-    """Over the axes that are not held fixed."""
+    """Over the axes that are not held fixed, in units and in the output's size, so that powers stay small."""
 
     count: Floats
     made: Floats
     own: Floats
-    fourth: Floats  # of PyTorch's errors: how many of them make up its sum
+    own_fourth: Floats
     wanted: Floats
+    wanted_fourth: Floats
 
     def __add__(self, other: _Sums) -> _Sums:
         return _Sums(*(getattr(self, name) + getattr(other, name) for name in self.__dataclass_fields__))
@@ -84,33 +86,30 @@ def _families(errors: Sequence[Errors], unit: Unit) -> Iterator[tuple[_Sums, str
 
 
 def _sums(one: Errors, axes: tuple[int, ...], unit: Unit) -> _Sums:
-    share = one.own / unit.worst if unit.worst else one.own  # so that a fourth power stays a number
-    return _Sums(
-        np.sum(one.finite, axis=axes, dtype=np.float64),
-        np.sum(one.made**2, axis=axes),
-        np.sum(one.own**2, axis=axes),
-        np.sum(share**4, axis=axes),
-        np.sum(one.wanted**2, axis=axes),
-    )
+    made, own = (part / (unit.rms or 1.0) for part in (one.made, one.own))
+    wanted = one.wanted / (unit.scale or 1.0)
+    powers = (made**2, own**2, own**4, wanted**2, wanted**4)
+    count = np.sum(one.finite, axis=axes, dtype=np.float64)
+    return _Sums(np.asarray(count), *(np.asarray(np.sum(power, axis=axes)) for power in powers))
 
 
 def _worst(sums: _Sums, unit: Unit, case: str, axes: tuple[int | None, ...]) -> Slice | None:
-    judged = (sums.count >= FEWEST) & (sums.wanted > 0)
+    judged = (sums.count >= FEWEST) & (_told_by(sums.wanted, sums.wanted_fourth) >= SPREAD)
     if not np.any(judged):
         return None
     count = np.maximum(sums.count, 1.0)
-    made, own, size = (np.sqrt(part / count) for part in (sums.made, sums.own, sums.wanted))
-    in_proportion = size * (unit.rms / unit.scale) if unit.scale else size
-    units = np.maximum(np.maximum(own * _luck(sums, unit), in_proportion), FINEST * unit.rms)
-    used = np.where(judged, made / np.where(judged, PER_SLICE * units, 1.0), -1.0)
+    made, own, in_proportion = (np.sqrt(part / count) for part in (sums.made, sums.own, sums.wanted))
+    luck = np.interp(np.minimum(sums.count, _told_by(sums.own, sums.own_fourth)), _COUNTS, _UNLUCKY)
+    units = np.maximum(np.maximum(own * luck, in_proportion), FINEST)
+    used = np.where(judged, made / (PER_SLICE * units), -1.0)
     index = np.unravel_index(int(np.argmax(used)), used.shape)
     at = iter(index)
     place = ", ".join(":" if axis is None else str(int(next(at))) for axis in axes)
-    return Slice(f"[{place}]", case, float(used[index]), float(made[index]), float(made[index] / units[index]))
+    return Slice(
+        f"[{place}]", case, float(used[index]), float(made[index] * unit.rms), float(made[index] / units[index])
+    )
 
 
-def _luck(sums: _Sums, unit: Unit) -> Floats:
-    """A slice whose error is that of a few elements, or that has few, may be measured small by accident."""
-    share = sums.own / unit.worst**2 if unit.worst else sums.own
-    effective = np.divide(share**2, sums.fourth, out=np.ones_like(share), where=sums.fourth > 0)
-    return np.asarray(np.interp(np.minimum(3 * effective, sums.count), _COUNTS, _UNLUCKY))
+def _told_by(squares: Floats, fourths: Floats) -> Floats:
+    """How many numbers a sum of squares is made up of: all of them where they are normal, one where one outweighs."""
+    return np.asarray(3 * np.divide(squares**2, fourths, out=np.zeros_like(squares), where=fourths > 0) - 2)

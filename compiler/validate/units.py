@@ -123,7 +123,22 @@ def unit_of(errors: Sequence[tuple[Floats, Floats, Mask]], epsilon: float) -> Un
     rms = (sum(float(np.sum(error**2)) for error, _, _ in errors) / max(count, 1)) ** 0.5
     scale = (sum(float(np.sum(wanted**2)) for _, wanted, _ in errors) / max(count, 1)) ** 0.5
     worst = max((float(np.max(error, initial=0.0)) for error, _, _ in errors), default=0.0)
-    return Unit(max(rms, floor_of(epsilon) * scale), worst, epsilon, scale, unlucky(count))
+    return Unit(max(rms, floor_of(epsilon) * scale), worst, epsilon, scale, unlucky(_told_by(errors, worst, count)))
+
+
+def _told_by(errors: Sequence[tuple[Floats, Floats, Mask]], worst: float, count: int) -> float:
+    """How many elements tell the unit: fewer than there are, where most are exact and some are not."""
+    if not worst:
+        return count
+    shares = [(error / worst) ** 2 for error, _, _ in errors]
+    return min(
+        count, effective(sum(float(np.sum(one)) for one in shares), sum(float(np.sum(one**2)) for one in shares))
+    )
+
+
+def effective(squares: float, fourths: float) -> float:
+    """How many normal numbers would have these sums of their squares and fourth powers."""
+    return 3 * squares**2 / fourths
 
 
 def unlucky(count: float) -> float:
