@@ -36,6 +36,7 @@ class OpenVino:
         from backends.openvino.passes.decompose_attention import DecomposeAttention
         from backends.openvino.passes.empty_rows import EmptyRows
         from backends.openvino.passes.empty_values import EmptyValues
+        from backends.openvino.passes.exact_remainders import ExactRemainders
         from backends.openvino.passes.resize_matrices import ResizeMatrices
         from backends.openvino.passes.spell_out_ceil import SpellOutCeil
         from backends.openvino.passes.spell_out_tile import SpellOutTile
@@ -57,6 +58,7 @@ class OpenVino:
             SpellOutWrap(),
             SequenceMajor(),
             FloatModulo(),
+            ExactRemainders(),  # of what FloatModulo makes, too
             TransformMatrices(),
             ResizeMatrices(),
             WrapIntegers(),

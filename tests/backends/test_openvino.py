@@ -11,6 +11,7 @@ import ml_dtypes
 import numpy as np
 import openvino
 import pytest
+import torch
 from contract import AFFINE, BackendContract, N
 
 import backends
@@ -249,6 +250,10 @@ class TestOpenVino(BackendContract):
                 "aspect",
             ),
             ("(float[2,n,1] x) => (float[2,m,2] y) { y = DFT<onesided = 1>(x) }", "one-sided"),
+            (
+                '(float[n,8] x, float[2] s) => (float[n,m] y) { y = Resize<mode = "linear", antialias = 1>(x, , s) }',
+                "Resize smooths",
+            ),
             ("(float[2,3,4,2] x, int64 axis) => (float[2,3,4,2] y) { y = DFT(x, , axis) }", "run time"),
         ],
     )
@@ -265,6 +270,25 @@ class TestOpenVino(BackendContract):
             y = session({"x": x})["y"]
         want = np.fft.rfft(x[..., 0].astype(np.float64))
         assert np.abs(y[..., 0] + 1j * y[..., 1] - want).max() < 1e-4
+
+    def test_remainders_are_exact(self, folder: Path) -> None:
+        rng = np.random.default_rng(0)
+        a, b = (rng.standard_normal(999).astype(np.float32) * np.float32(size) for size in (1e6, 1))
+        text = "(float[n] a, float[n] b) => (float[n] y, float[n] z) { y = Mod<fmod = 1>(a, b)  z = Mod(a, b) }"
+        with self.opened(folder, text, Dim("n", 1, 999)) as session:
+            results = session({"a": a, "b": b})
+        np.testing.assert_array_equal(results["y"], np.fmod(a, b))
+        np.testing.assert_array_equal(results["z"], np.mod(a, b))
+
+    @pytest.mark.parametrize("told", ["<int64[2] s = {5, 4}>", ""])
+    def test_a_resize_that_smooths_weighs_as_torch_does(self, folder: Path, told: str) -> None:
+        x = np.random.default_rng(0).standard_normal((2, 3, 13, 9)).astype(np.float32)
+        text = f"(float[2,3,13,9] x{'' if told else ', int64[2] s'}) => (float[2,3,5,4] y) {told} "
+        text += '{ y = Resize<mode = "linear", antialias = 1, exclude_outside = 1, axes = [2, 3]>(x, , , s) }'
+        with self.opened(folder, text) as session:
+            y = session({"x": x} if told else {"x": x, "s": np.array([5, 4])})["y"]
+        want = torch.nn.functional.interpolate(torch.from_numpy(x), (5, 4), mode="bilinear", antialias=True)
+        np.testing.assert_allclose(y, want.numpy(), atol=1e-5)
 
     def test_small_integers_wrap_around(self, folder: Path) -> None:
         with self.opened(folder, "(int8[n] x, int8[n] z) => (int8[n] y) { y = Add(x, z) }", Dim("n", 1, 9)) as session:

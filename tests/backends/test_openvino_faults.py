@@ -110,6 +110,20 @@ def test_the_axis_of_a_transform_is_not_looked_at_when_it_is_an_input(tmp_path: 
     assert not np.allclose(have[..., 0], np.fft.fft(x[..., 0], axis=3).real, atol=1e-3)
 
 
+def test_a_remainder_is_imprecise(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    a, b = (rng.standard_normal(1000).astype(np.float32) * np.float32(size) for size in (1000, 1))
+    have = run(tmp_path, "(float[n] a, float[n] b) => (float[n] y) { y = Mod<fmod = 1>(a, b) }", a, b)
+    assert (np.abs(have - np.fmod(a, b)) > 1e-3 * np.abs(b)).sum() > 10
+
+
+def test_a_resize_that_smooths_has_other_weights(tmp_path: Path) -> None:
+    body = "(float[1,1,2,4] x) => (float[1,1,1,2] y) <float[4] s = {1, 1, 0.6, 0.6}> "
+    body += '{ y = Resize<mode = "linear", antialias = 1>(x, , s) }'
+    have = run(tmp_path, body, np.arange(1, 9, dtype=np.float32).reshape(1, 1, 2, 4))
+    assert np.abs(have.ravel() - [2.875, 4.5]).max() > 0.1  # what ONNX's own test of it gives
+
+
 def test_axes_that_are_an_input_are_not_unsqueezed(tmp_path: Path) -> None:
     body = "(float[2,3] x, int64[1] axes) => (float[1,2,3] y) { y = Unsqueeze(x, axes) }"
     with pytest.raises(RuntimeError, match="Unsqueeze operation with dynamic rank"):

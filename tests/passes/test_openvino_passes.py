@@ -9,6 +9,7 @@ from check import apply, check_unchanged, draw, parse, same_numbers
 
 from backends.openvino.passes.empty_rows import EmptyRows
 from backends.openvino.passes.empty_values import EmptyValues
+from backends.openvino.passes.exact_remainders import ExactRemainders
 from backends.openvino.passes.resize_matrices import ResizeMatrices
 from backends.openvino.passes.spell_out_ceil import SpellOutCeil
 from backends.openvino.passes.spell_out_unsqueeze import SpellOutUnsqueeze
@@ -288,3 +289,28 @@ def test_sizes_change_by_one_matrix_for_each_axis(text: str, form: str) -> None:
 )
 def test_other_changes_of_size_stay(text: str, because: str | None) -> None:
     check_unchanged(ResizeMatrices(), text, because=because)
+
+
+# -- remainders -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e4, 1e12])
+def test_remainders_are_those_of_the_c_library(scale: float) -> None:
+    _, model = rewritten(ExactRemainders(), "(float[n] a, float[m] b) => (float[p] y) { y = Mod<fmod = 1>(a, b) }")
+    rng = np.random.default_rng(0)
+    a, b = (rng.standard_normal(4096).astype(np.float32) * np.float32(size) for size in (scale, 1))
+    b[:512] = np.round(b[:512] * 10) / 10 + np.float32(3)
+    np.testing.assert_array_equal(answer(model, {"a": a, "b": b}), np.fmod(a, b))
+
+
+def test_remainders_of_what_is_no_ordinary_number() -> None:
+    _, model = rewritten(ExactRemainders(), "(float[n] a, float[n] b) => (float[n] y) { y = Mod<fmod = 1>(a, b) }")
+    a = np.array([7.5, -3, np.inf, 1, np.nan, 1, 0], np.float32)
+    b = np.array([np.inf, -np.inf, 2, 0, 1, np.nan, 3], np.float32)
+    with np.errstate(invalid="ignore"):
+        np.testing.assert_array_equal(answer(model, {"a": a, "b": b}), np.fmod(a, b))
+
+
+def test_remainders_of_integers_and_those_that_round_down_stay() -> None:
+    check_unchanged(ExactRemainders(), "(int32[2] a, int32[2] b) => (int32[2] y) { y = Mod<fmod = 1>(a, b) }")
+    check_unchanged(ExactRemainders(), "(int32[2] a, int32[2] b) => (int32[2] y) { y = Mod(a, b) }")
