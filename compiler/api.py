@@ -78,6 +78,7 @@ def compile(
     options: Mapping[str, Any] | None = None,
     seed: int = 0,
     effort: str = "quick",
+    lift_random: bool = False,
     verify: bool = True,
     trust: bool = False,
     translate: str | Mapping[Any, Any] | None = None,
@@ -117,6 +118,7 @@ def compile(
         translate=translate,
         seed=seed,
         effort=effort,
+        lift_random=lift_random,
         verify=verify,
         keep_provenance=keep_provenance,
         require_run=require_run,
@@ -336,7 +338,7 @@ def write(job: Job, outcome: Outcome, folder: Path) -> dict[str, Any]:
 
     manifest = record.manifest(job, outcome, host.facts())
     if outcome.reference is not None:
-        stored.write(outcome.reference.cases, folder / bundles.REFERENCE)
+        stored.write(outcome.reference.cases, folder / bundles.REFERENCE, job.terms)
     (folder / bundles.REPORT).write_text(document.markdown(job.place.name, manifest), encoding="utf-8")
     bundles.seal(folder, manifest)
     return manifest

@@ -21,13 +21,12 @@ from compiler.validate.slices import Errors, Slice, worst_slice
 from compiler.validate.units import Unit, Units, epsilon_of, kinds, own_error, real, units, weakness
 
 POOLED = 8.0  # units that all elements together may be off, rms
-NO_TERMS = Terms()
 
 Pair = tuple[Case, Arrays]  # a case, and what was answered to it
 
 
 def compare(
-    cases: Sequence[Case], answers: Iterable[Arrays], measured: Units | None = None, terms: Terms = NO_TERMS
+    cases: Sequence[Case], answers: Iterable[Arrays], measured: Units | None = None, terms: Terms = contract.NO_TERMS
 ) -> Verdict:
     """Hold one answer per case against the reference; in units measured before, where the cases are a sample."""
     pairs = list(zip(cases, answers, strict=True))

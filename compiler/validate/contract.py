@@ -20,6 +20,7 @@ from compiler.validate.units import Floats, epsilon_of, real
 
 Function = Callable[[Array, Array], Any]
 Pair = tuple[Case, Arrays]
+NO_TERMS = Terms()
 
 _BOUND = re.compile(r"(?P<subject>.*?)\s*(?P<sign>[<>]=?|==?)\s*(?P<bound>[^<>=]*)")
 _FILE = re.compile(r"(?:(?P<output>.+):)?(?P<measure>[^:]+\.py:[\w.]+)")

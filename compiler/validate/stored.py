@@ -7,20 +7,25 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from compiler.contracts import Array, Arrays, Case, Scores, dtype_name
+from compiler.contracts import Array, Arrays, Case, Scores, Terms, dtype_name
 from compiler.errors import CompileError
+from compiler.validate.contract import NO_TERMS, clauses_for
 from compiler.validate.units import Unit, Units, units
 
 LIMIT = 16 * 2**20  # bytes of arrays that a bundle keeps in full
 SAMPLE = 4096  # elements of an output that a thinned case keeps
+ROWS = 2**20  # elements, in whole rows, of one that a contract speaks of
+
+Kept = Literal["elements", "rows", "all"]
 
 _INDEX = "cases.json"
 _UNITS = "units.json"
@@ -47,18 +52,26 @@ class StoredCase:
         }
 
 
-def write(cases: Sequence[Case], folder: Path) -> None:
+def write(cases: Sequence[Case], folder: Path, terms: Terms = NO_TERMS) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     left = LIMIT
     index = []
     for number, case in enumerate(cases):
         size = sum(array.nbytes for part in (case.inputs, case.outputs, case.oracle) for array in part.values())
-        full = size <= left
-        left -= size if full else 0
-        index.append(_write_one(case, folder / f"case-{number}.npz", number, full=full))
+        kept = {} if size <= left else {name: _kept(terms, name, array) for name, array in case.outputs.items()}
+        left -= 0 if kept else size
+        index.append(_write_one(case, folder / f"case-{number}.npz", number, kept))
     _write_json(folder / _INDEX, index)
     measured = {kind: {name: asdict(unit) for name, unit in found.items()} for kind, found in units(cases).items()}
     _write_json(folder / _UNITS, measured)
+
+
+def _kept(terms: Terms, name: str, array: Array) -> Kept:
+    """How much of an output a thinned case keeps: a contract must be judged again on what it speaks of."""
+    clauses = clauses_for(terms, name, array)
+    if any(clause.function is not None for clause in clauses):
+        return "all"
+    return "rows" if clauses else "elements"
 
 
 def read_units(folder: Path) -> Units:
@@ -71,19 +84,16 @@ def _write_json(file: Path, data: Any) -> None:
     file.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
 
 
-def _write_one(case: Case, file: Path, number: int, *, full: bool) -> dict[str, Any]:
+def _write_one(case: Case, file: Path, number: int, kept: Mapping[str, Kept]) -> dict[str, Any]:
     arrays: dict[str, Array] = {}
-    keep_inputs = full or case.draw is None
-    if keep_inputs:
+    if not kept or case.draw is None:
         arrays |= {f"input/{name}": array for name, array in case.inputs.items()}
     for name, array in case.outputs.items():
-        chosen = slice(None) if full else _positions(array.size, number)
-        shape = array.shape if full else (-1,)
-        arrays[f"output/{name}"] = array.reshape(-1)[chosen].reshape(shape)
-        arrays[f"oracle/{name}"] = case.oracle[name].reshape(-1)[chosen].reshape(shape)
+        chosen = _positions(array.shape, number, kept.get(name, "all"))
+        arrays[f"output/{name}"] = array.reshape(-1)[chosen]
+        arrays[f"oracle/{name}"] = case.oracle[name].reshape(-1)[chosen]
         if name in case.scores:
-            scores = case.scores[name]
-            thin = replace(scores, row=scores.row.reshape(-1)[chosen].reshape(shape))
+            thin = replace(case.scores[name], row=case.scores[name].row.reshape(-1)[chosen])
             arrays |= {f"scores/{name}/{part}": getattr(thin, part) for part in _SCORES}
     np.savez(file, **{name: _plain(array) for name, array in arrays.items()})  # type: ignore[arg-type]
     return {
@@ -92,7 +102,7 @@ def _write_one(case: Case, file: Path, number: int, *, full: bool) -> dict[str, 
         "draw": case.draw,
         "kind": case.kind,
         "file": file.name,
-        "thinned": not full,
+        "kept": dict(kept),
         "input_sha256": _hash(case.inputs),
         "shapes": {name: list(array.shape) for name, array in case.outputs.items()},
         "scores": {name: _of_scores(scores) for name, scores in case.scores.items()},
@@ -132,19 +142,24 @@ def _read_one(folder: Path, entry: Mapping[str, Any], number: int, redraw: Redra
             hint="compile the model again, or verify with the versions that the manifest names",
         )
     shapes = {name: tuple(shape) for name, shape in entry["shapes"].items()}
-    positions = {}
-    if entry["thinned"]:
-        positions = {name: _positions(int(np.prod(shape)), number) for name, shape in shapes.items()}
+    positions = {name: _positions(shapes[name], number, kept) for name, kept in entry["kept"].items()}
     outputs, oracle = parts["output"], parts["oracle"]
     scores = {name: _scores(name, arrays, rest) for name, rest in entry["scores"].items()}
     case = Case(entry["name"], entry["sizes"], inputs, outputs, oracle, entry["draw"], entry["kind"], scores=scores)
     return StoredCase(case, shapes, positions)
 
 
-def _positions(size: int, number: int) -> npt.NDArray[np.int64]:
-    if size <= SAMPLE:
-        return np.arange(size)
-    return np.sort(np.random.default_rng(number).choice(size, SAMPLE, replace=False))
+def _positions(shape: tuple[int, ...], number: int, kept: Kept) -> npt.NDArray[np.int64]:
+    """Which elements are kept, in the shape in which they are: of rows all of each, or elements one by one."""
+    size = math.prod(shape)
+    if kept == "all" or size <= SAMPLE:
+        return np.arange(size).reshape(shape)
+    rng = np.random.default_rng(number)
+    if kept == "elements":
+        return np.sort(rng.choice(size, SAMPLE, replace=False))
+    width = shape[-1]
+    rows = np.sort(rng.choice(size // width, min(size // width, max(1, ROWS // width)), replace=False))
+    return np.asarray(rows[:, None] * width + np.arange(width))
 
 
 def _hash(inputs: Arrays) -> str:

@@ -112,3 +112,18 @@ def test_what_has_no_meaning_is_refused(text: str, said: str, tmp_path: Path) ->
         read(tmp_path, text)
     assert caught.value.code == "bad-manifest"
     assert said in caught.value.message
+
+
+def test_a_contract_and_tolerances(tmp_path: Path) -> None:
+    (tmp_path / "close.py").touch()
+    text = MINIMAL + 'contract = ["y:top1>=0.99", "y:close.py:near>=0.5", "close.py:same"]\natol = 1e-3\nrtol = 0\n'
+    entry = only(read(tmp_path, text))
+    assert entry.contract == ("y:top1>=0.99", f"y:{tmp_path}/close.py:near>=0.5", f"{tmp_path}/close.py:same")
+    assert (entry.atol, entry.rtol) == (1e-3, 0)
+
+
+@pytest.mark.parametrize("line", ['atol = "small"', "rtol = -1", "atol = nan", 'contract = "cosine>=0.9"'])
+def test_what_is_no_contract_or_tolerance(tmp_path: Path, line: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        read(tmp_path, f"{MINIMAL}{line}\n")
+    assert caught.value.code == "bad-manifest"

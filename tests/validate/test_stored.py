@@ -11,10 +11,11 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from compiler.contracts import ORDINARY, Arrays, Case
+from compiler.contracts import ORDINARY, Arrays, Case, Terms
 from compiler.errors import CompileError
 from compiler.validate import stored
 from compiler.validate.compare import compare
+from compiler.validate.contract import parse
 from compiler.validate.units import units as compare_units
 
 ELEMENTS = 3 * stored.SAMPLE
@@ -150,7 +151,7 @@ def test_a_model_without_inputs_has_nothing_to_draw(tmp_path: Path, thinned: Non
 def test_the_limit_goes_to_the_first_cases_that_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stored, "LIMIT", 1000)
     stored.write([drawn(5), drawn(ELEMENTS), drawn(3)], tmp_path)
-    assert [entry["thinned"] for entry in json.loads((tmp_path / "cases.json").read_text())] == [False, True, False]
+    assert [bool(entry["kept"]) for entry in json.loads((tmp_path / "cases.json").read_text())] == [False, True, False]
 
 
 @pytest.mark.parametrize(
@@ -170,3 +171,20 @@ def test_inputs_that_are_not_drawn_alike_are_an_error(tmp_path: Path, thinned: N
         stored.read(tmp_path, other)
     assert caught.value.code == "reference-lost"
     assert f"n={ELEMENTS}" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("text", "shape"), [("y:kl<=0.1", (2, 3000)), ("y:mine.py:close", (2, 5, 3000)), ("scalar:psnr>=40", (4096,))]
+)
+def test_what_a_contract_speaks_of_is_kept_so_that_it_can_be_judged_again(
+    tmp_path: Path, thinned: None, monkeypatch: pytest.MonkeyPatch, text: str, shape: tuple[int, ...]
+) -> None:
+    monkeypatch.setattr(stored, "ROWS", 2 * 3000 + 5)
+    wide = {"y": np.random.default_rng(0).standard_normal((2, 5, 3000)), "scalar": np.array(0.5)}
+    case = Case("one", {}, {}, {name: array.astype(np.float32) for name, array in wide.items()}, wide, 0)
+    terms = Terms((parse(text, lambda reference: lambda got, want: got.shape == (2, 5, 3000)),))
+    stored.write([case], tmp_path, terms)
+    (back,) = stored.read(tmp_path, lambda sizes, draw, kind: {})
+    assert back.case.outputs["y"].shape == shape
+    same(back.thin(case.outputs), back.case.outputs)
+    assert compare([back.case], [back.thin(case.outputs)], terms=terms).passed
