@@ -19,7 +19,7 @@ class Tvm:
     name = "tvm"
 
     def probe(self) -> Probe:
-        from backends.tvm import runtime
+        from backends.tvm import devices, runtime
 
         try:
             found = version("apache-tvm")
@@ -27,7 +27,8 @@ class Tvm:
             runtime.ffi()
         except (ImportError, OSError, PackageNotFoundError) as error:
             return Unavailable(f"tvm cannot be imported: {error}", _REMEDY)
-        return Ready(f"tvm {found}", ("cpu",), ("float32", "float64", "float16"))
+        gpus = ("cuda",) if devices.missing_gpu() is None else ()
+        return Ready(f"tvm {found}", ("cpu", *gpus), ("float32", "float64", "float16"))
 
     @cached_property
     def legality(self) -> Legality:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from backends.tvm import library_cache, link, specialize, target, weights
+from backends.tvm import devices, library_cache, link, specialize, target, weights
 from backends.tvm import options as settings
 from backends.tvm.explain import Explain
 from backends.tvm.specialize import Special
@@ -77,7 +77,7 @@ def lower_graph(graph: Path, signature: Signature, options: Mapping[str, Any], p
     from backends.tvm.emit.emitter import MAIN, emit_model
     from backends.tvm.emit.index_checks import index_ranges
     from backends.tvm.emit.table import table
-    from backends.tvm.lower import pipeline, plain
+    from backends.tvm.lower import gpu, pipeline, plain
     from backends.tvm.lower.tuning import Tuner
 
     settings.check_mcpu(options)
@@ -87,13 +87,16 @@ def lower_graph(graph: Path, signature: Signature, options: Mapping[str, Any], p
     emitted = emit_model(model, signature, table())
     seconds = settings.tuning_seconds(options)
     tuner = Tuner(machine, seconds, explain) if seconds is not None else None
-    by_hand = options.get("kernels") != "plain"
-    if by_hand:
-        lowered = pipeline.lower(emitted.module, machine, explain, tuner)
+    where = target.of(machine)
+    if settings.on_gpu(options):
+        devices.require_compiler()
+        where = gpu.target(devices.gpu(), machine)
+        finish, lowered = plain.finish, gpu.lower(emitted.module, where)
+    elif options.get("kernels") == "plain":
+        finish, lowered = plain.finish, plain.lower(emitted.module, machine, explain)
     else:
-        lowered = plain.lower(emitted.module, machine, explain)
+        finish, lowered = pipeline.finish, pipeline.lower(emitted.module, machine, explain, tuner)
     bare = weights.lift(lowered, [MAIN], pool)
-    finished = pipeline.finish(bare, machine) if by_hand else plain.finish(bare, machine)
     facts = {
         "native_code": True,
         "cpu_features": target.needed_features(machine),
@@ -102,9 +105,11 @@ def lower_graph(graph: Path, signature: Signature, options: Mapping[str, Any], p
         "indices": [asdict(found) for found in index_ranges(model.graph, signature.dims)],
         "declined": explain.declined,
     }
+    if settings.on_gpu(options):
+        facts["gpu"] = str(where.attrs["arch"])
     if tuner is not None:
         facts["tuned"] = tuner.report
-    return Program(finished, target.of(machine), len(pool.arrays), facts)
+    return Program(finish(bare, where), where, len(pool.arrays), facts)
 
 
 def _precision(signature: Signature) -> str:

@@ -15,12 +15,13 @@ HELP: dict[str, str] = {
     "kernels": "fast (default), or plain: TVM's own, slow ones, to tell a kernel's fault from the model's",
     "bind": "pin idle-spinning threads to cores: true or false (default), which is better beside other work",
     "cache": "yes (default), or no: a library that was compiled before, from the same kernels, is not compiled again",
+    "target": "cpu (default), or cuda: NVIDIA's GPU, with TVM's own kernels",
     "specialize": "dims that get code of their own for the low end of their ranges: h,w (default: none)",
     "tune": "seconds to search for faster schedules where we have none by hand: 300s, 5m (default: none)",
 }
 
 # The default first.
-_CHOICES = {"kernels": ("fast", "plain"), "cache": ("yes", "no")}
+_CHOICES = {"kernels": ("fast", "plain"), "cache": ("yes", "no"), "target": ("cpu", "cuda")}
 
 
 def check(options: Mapping[str, Any]) -> None:
@@ -36,8 +37,8 @@ def check(options: Mapping[str, Any]) -> None:
             raise UsageError("bad-option", f"{name} cannot be '{options[name]}'", hint=" or ".join(choices))
     threads(options)
     binds(options)
-    if tuning_seconds(options) is not None and options.get("kernels", "fast") != "fast":
-        raise UsageError("bad-option", "tune needs kernels=fast", why="kernels=plain is what TVM makes on its own")
+    if tuning_seconds(options) is not None and (on_gpu(options) or options.get("kernels", "fast") != "fast"):
+        raise UsageError("bad-option", "tune is for our own kernels, on the CPU", hint="without kernels and target")
 
 
 def threads(options: Mapping[str, Any]) -> int:
@@ -57,6 +58,10 @@ def binds(options: Mapping[str, Any]) -> bool:
 
 def keeps_libraries(options: Mapping[str, Any]) -> bool:
     return str(options.get("cache", "yes")) == "yes"
+
+
+def on_gpu(options: Mapping[str, Any]) -> bool:
+    return str(options.get("target", "cpu")) == "cuda"
 
 
 def tuning_seconds(options: Mapping[str, Any]) -> float | None:

@@ -8,26 +8,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from backends.tvm import devices, runtime, weights
 from backends.tvm import options as settings
-from backends.tvm import runtime, weights
 from backends.tvm.build import INDEX, LIBRARY, SPECIAL, WEIGHTS, lower_graph
 from backends.tvm.specialize import Special
 from compiler.contracts import Array, Arrays, Artifact, Closing, Dim
 from compiler.errors import UsageError
 
-_ALIGNMENT = 64
-_CPU = 1  # DLPack's number of the device
-_POOLED = 2  # the allocator that keeps memory for the next call
-
 
 class _Code:
     """One library that is loaded: for any sizes, or for some."""
 
-    def __init__(self, library: Any, weights: list[Any], steps: list[Dim], sizes: Special | None = None) -> None:
+    def __init__(
+        self, library: Any, memory: tuple[int, ...], weights: list[Any], steps: list[Dim], sizes: Special | None = None
+    ) -> None:
         self._machine = library["vm_load_executable"]()
-        self._machine["vm_initialization"](_CPU, 0, _POOLED)
+        self._machine["vm_initialization"](*memory)
         self.main = self._machine["main"]
         self.weights = weights
         self.steps = steps
@@ -41,6 +37,7 @@ class TvmSession(Closing):
         wanted = settings.threads(options) or os.cpu_count() or 1
         self._bind = settings.binds(options)
         self._threads = runtime.configure(wanted, bind=self._bind)
+        self._device = devices.chosen(options, artifact.facts)
         self._signature = artifact.signature
         self._code, self._held = self._loaded(artifact, folder, options)
         # Weights lie side by side in one map; asking each of them at every call would take longer than a small model.
@@ -52,7 +49,7 @@ class TvmSession(Closing):
 
     def _loaded(self, artifact: Artifact, folder: Path, options: Mapping[str, Any]) -> tuple[list[_Code], list[Array]]:
         """What was made for some sizes comes first."""
-        facts, dims = artifact.facts, artifact.signature.dims
+        facts, dims, memory = artifact.facts, artifact.signature.dims, self._device.memory
         steps = [dims[name] for name in facts["steps"]]
         if artifact.files[0] != LIBRARY:
             # It was built where nothing could link; only here does a session need TVM's compiler.
@@ -60,31 +57,32 @@ class TvmSession(Closing):
             found_before = {"tune": "0s"} if "tune" in options else {}
             graph = folder / artifact.files[0]
             program = lower_graph(graph, artifact.signature, {**options, **found_before}, pool)
-            held = [_aligned(array) for array in pool.arrays]
-            return [_Code(program.compiled().mod, self._tensors(held), steps)], held
+            held = [devices.aligned(array) for array in pool.arrays]
+            return [_Code(program.compiled().mod, memory, self._tensors(held), steps)], held
         held = weights.read(folder / WEIGHTS, folder / INDEX)
         tensors = self._tensors(held)
-        code = [_Code(self._library(folder / LIBRARY), tensors[: facts.get("weights")], steps)]
+        code = [_Code(self._library(folder / LIBRARY), memory, tensors[: facts.get("weights")], steps)]
         if "special" in facts:
             special = Special(**facts["special"])
             own = [dims[name] for name in special.steps]
-            code.insert(0, _Code(self._library(folder / SPECIAL), tensors[: special.weights], own, special))
+            taken = tensors[: special.weights]
+            code.insert(0, _Code(self._library(folder / SPECIAL), memory, taken, own, special))
         return code, held
 
     def _tensors(self, arrays: list[Array]) -> list[Any]:
-        return [self._ffi.from_dlpack(array) for array in arrays]
+        return [self._device.put(array) for array in arrays]
 
     def _library(self, file: Path) -> Any:
         return self._ffi.load_module(os.fspath(file))
 
     @property
     def effective(self) -> Mapping[str, Any]:
-        return {"precision": self._precision, "threads": self._threads, "device": "cpu"}
+        return {"precision": self._precision, "threads": self._threads, "device": self._device.name}
 
     def __call__(self, inputs: Arrays) -> dict[str, Array]:
         for checked in self._indices:
             self._check_indices(inputs, checked["input"], checked["size"])
-        arrays = [_aligned(inputs[spec.name]) for spec in self._signature.inputs]
+        arrays = [devices.aligned(inputs[spec.name]) for spec in self._signature.inputs]
         arguments = self._tensors(arrays)
         code = self._code_for(inputs) if len(self._code) > 1 else self._code[0]
         if code.steps:
@@ -95,7 +93,7 @@ class TvmSession(Closing):
             taken = [self._held_span, *map(_span, arrays)]
             outputs = {}
             for spec, result in zip(self._signature.outputs, results, strict=True):
-                outputs[spec.name] = _owned(np.from_dlpack(result), taken)
+                outputs[spec.name] = _owned(self._device.take(result), taken)
                 taken.append(_span(outputs[spec.name]))
         return outputs
 
@@ -124,21 +122,6 @@ class TvmSession(Closing):
 
     def close(self) -> None:
         del self._code, self._held
-
-
-def _aligned(array: Array) -> Array:
-    """Contiguous, and where vector instructions want it; a copy only if it has to be."""
-    if array.size == 0:
-        # numpy counts an axis of length 0 as 1 in the strides before it, TVM does not.
-        steps = [int(np.prod(array.shape[axis + 1 :])) * array.itemsize for axis in range(array.ndim)]
-        return np.lib.stride_tricks.as_strided(np.empty(array.shape, array.dtype), strides=steps)
-    if array.flags.c_contiguous and array.flags.writeable and array.ctypes.data % _ALIGNMENT == 0:
-        return array
-    spare = np.empty(array.nbytes + _ALIGNMENT, np.uint8)
-    start = -spare.ctypes.data % _ALIGNMENT
-    copy = spare[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
-    copy[...] = array
-    return copy
 
 
 def _span(array: Array) -> tuple[int, int]:

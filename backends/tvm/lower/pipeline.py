@@ -36,9 +36,9 @@ def lower(
         return schedule_all(mod, machine, explain, tuner)
 
 
-def finish(mod: tvm.IRModule, machine: Machine) -> tvm.IRModule:
+def finish(module: tvm.IRModule, where: tvm.target.Target) -> tvm.IRModule:
     passes = relax.transform
-    with of(machine):
+    with where:
         finished = tvm.transform.Sequential(
             [
                 passes.RewriteDataflowReshape(),
@@ -53,7 +53,7 @@ def finish(mod: tvm.IRModule, machine: Machine) -> tvm.IRModule:
                 passes.VMShapeLower(),
                 passes.AttachGlobalSymbol(),
             ]
-        )(mod)
+        )(module)
     return _without_aliases(finished)
 
 

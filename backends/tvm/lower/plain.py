@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from tvm import ir as tvm_ir
-from tvm import relax, s_tir, te, tirx
+from tvm import relax, s_tir, target, te, tirx
 from tvm import transform as tvm_transform
 from tvm.s_tir.schedule import ScheduleError
 
@@ -37,8 +37,8 @@ def lower(module: tvm_ir.IRModule, machine: Machine, explain: Explain) -> tvm_ir
         return _scheduled(lowered, machine, explain)
 
 
-def finish(module: tvm_ir.IRModule, machine: Machine) -> tvm_ir.IRModule:
-    with of(machine):
+def finish(module: tvm_ir.IRModule, where: target.Target) -> tvm_ir.IRModule:
+    with where:
         return tvm_transform.Sequential(
             [
                 relax.transform.RewriteDataflowReshape(),

@@ -25,7 +25,7 @@ class Lowered:
         self.machine = cpu or machine({"threads": 2})
         self.explain = Explain()
         self.module = pipeline.lower(module(make, *shapes, dtypes=dtypes), self.machine, self.explain)
-        finished = pipeline.finish(self.module, self.machine)
+        finished = pipeline.finish(self.module, of(self.machine))
         self.executable = tvm.compile(finished, of(self.machine), relax_pipeline=None)
         self._machine: Any = None
 
