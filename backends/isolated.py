@@ -100,17 +100,22 @@ class IsolatedBackend(Closing):
     # -- what happens in the child ------------------------------------------------------------------------------
 
     def build(self, graph: Path, signature: Signature, options: Mapping[str, Any], out: Path) -> Artifact:
+        self._revive()
         request = replay.Request(self.name, "build", options, signature, graph=graph)
         artifact: Artifact = self.ask(request, "build", self.name, graph, signature, dict(options), out)
         return artifact
 
     def open(self, artifact: Artifact, folder: Path, options: Mapping[str, Any]) -> Session:
-        if self._child.poll() is not None:
-            self.close()
-            self._start()
+        self._revive()
         request = replay.Request(self.name, "open", options, artifact.signature, artifact=artifact, folder=folder)
         number, effective = self.ask(request, "open", self.name, artifact, folder, dict(options))
         return _RemoteSession(self, number, effective, request)
+
+    def _revive(self) -> None:
+        """What an earlier request has ended is started again."""
+        if self._child.poll() is not None:
+            self.close()
+            self._start()
 
     def ask(self, request: replay.Request | None, method: str, *args: Any) -> Any:
         """One request and its answer; whatever goes wrong leaves a folder that shows it again."""

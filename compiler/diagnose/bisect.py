@@ -123,7 +123,7 @@ class _Bisection:
             note = "every place that can be told is right by itself"
             return self._answer("exporter", "torch.onnx", sentence, question, note), None
         diagnosis = self._answer("exporter", "torch.onnx", "", question).with_finding(finding)
-        sentence = f"torch's exporter wrote {together(diagnosis.nodes)} that does not compute what PyTorch computes."
+        sentence = f"torch's exporter wrote {together(diagnosis.nodes)}, which does not compute what PyTorch computes."
         return replace(diagnosis, sentence=sentence), finding
 
     def _tracing(self, inside: Inside, question: Question) -> Answer:

@@ -92,18 +92,15 @@ class Diagnosis:
             ("input", f"{each.name}: {each.dtype}{list(each.shape)}, {each.range}") for each in self.inputs[:_SHOWN]
         ]
         if self.error_in is not None:
-            rows.append(("error in", f"{_units(self.error_in)}"))
+            rows.append(("error in", f"{self.error_in:,.3g} times the model's own rounding"))
         if self.why:
-            rows.append(("error out", self._out()))
+            rows.append(("error out", f"{self.output} is {self.why}"))
         if self.elsewhere:
-            rows.append(("also", f"{self.elsewhere} more places are wrong by themselves"))
+            others = "one other place is" if self.elsewhere == 1 else f"{self.elsewhere} other places are"
+            rows.append(("also", f"{others} wrong even where what goes in is right"))
         rows += [("note", note) for note in self.notes]
         rows += [("folder", self.folder)] if self.folder else []
         return rows
-
-    def _out(self) -> str:
-        together = f"; all elements together {_units(self.error_out)}" if self.error_out is not None else ""
-        return f"{self.output} is {self.why}{together}"
 
 
 _SHOWN = 12
@@ -142,10 +139,6 @@ def _range(array: Array) -> str:
 def _error(verdict: OutputVerdict) -> float | None:
     """The pooled error in units; the worst element's, where that is what failed, is in the verdict's words."""
     return verdict.rms if np.isfinite(verdict.rms) and verdict.rms > 0 else None
-
-
-def _units(error: float) -> str:
-    return f"{error:,.3g} times the model's own rounding"
 
 
 def _told(judged: Judged) -> str:

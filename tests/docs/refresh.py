@@ -16,7 +16,8 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "docs" / name for name in ("getting-started.md", "commands.md", "inputs.md", "bundle.md", "errors.md")]
+NAMES = ("getting-started.md", "commands.md", "inputs.md", "bisect.md", "bundle.md", "errors.md")
+PAGES = [ROOT / "docs" / name for name in NAMES]
 PAGES += sorted((ROOT / "docs" / "backends").glob("*.md"))
 
 FILE = re.compile(r"<!-- file: (?P<name>\S+) -->\n```python\n(?P<text>.*?)```", re.S)
