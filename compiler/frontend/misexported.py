@@ -5,6 +5,7 @@ Each is written in operators that come out right. tests/frontend/test_misexporte
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -95,6 +96,29 @@ def _behind(size: int, kernel: int, stride: int, before: int) -> int:
     return max(0, (count - 1) * stride + kernel - size)
 
 
+# -- adaptive pooling: where an axis is dynamic, the exporter fixes the window to the size that was traced -------------
+
+
+def _adapts(node: torch.fx.Node, given: dict[str, Any]) -> bool:
+    """To a single number it comes out right."""
+    sizes = given["output_size"]
+    dynamic = any(not isinstance(size, int) for size in given["self"].meta["val"].shape[-len(sizes) :])
+    return dynamic and any(size != 1 for size in sizes)
+
+
+def _adapted(data: torch.Tensor, sizes: Sequence[int]) -> torch.Tensor:
+    """One axis after the other: a window's mean is the mean of its rows' means."""
+    for axis, count in enumerate(sizes, -len(sizes)):
+        size = data.shape[axis]
+        windows = [data.narrow(axis, i * size // count, _window(i, size, count)) for i in range(count)]
+        data = torch.cat([window.mean(axis, keepdim=True) for window in windows], axis)
+    return data
+
+
+def _window(place: int, size: int, count: int) -> int:
+    return ((place + 1) * size + count - 1) // count - place * size // count
+
+
 # -- padding: OpenVINO has no "wrap" -------------------------------------------------------------------------------
 
 
@@ -116,14 +140,37 @@ def _circular(data: torch.Tensor, pad: Sequence[int], mode: str, value: float | 
 # -- the others ------------------------------------------------------------------------------------------------------
 
 
-def _averages(node: torch.fx.Node, given: dict[str, Any]) -> bool:
+def _scatters_some(node: torch.fx.Node, given: dict[str, Any]) -> bool:
+    """torch takes of the source what there are indices for; ONNX wants as many of both."""
+    return bool(given["src"].meta["val"].shape != given["index"].meta["val"].shape)
+
+
+def _for_each(index: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
+    for axis, size in enumerate(index.shape):
+        source = source.narrow(axis, 0, size)
+    return source
+
+
+def _scatter(data: torch.Tensor, dim: int, index: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
+    return data.scatter(dim, index, _for_each(index, source))
+
+
+def _scatter_add(data: torch.Tensor, dim: int, index: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
+    return data.scatter_add(dim, index, _for_each(index, source))
+
+
+def _reduces_otherwise(node: torch.fx.Node, given: dict[str, Any]) -> bool:
     """The exporter writes a sum where a mean is asked for; whole numbers round down, which is left to it."""
-    return given["reduce"] == "mean" and node.meta["val"].dtype.is_floating_point
+    averages = given["reduce"] == "mean" and node.meta["val"].dtype.is_floating_point
+    return averages or _scatters_some(node, given)
 
 
-def _scatter_mean(
+def _scatter_reduce(
     data: torch.Tensor, dim: int, index: torch.Tensor, source: torch.Tensor, reduce: str, include_self: bool
 ) -> torch.Tensor:
+    source = _for_each(index, source)
+    if reduce != "mean":
+        return data.scatter_reduce(dim, index, source, reduce, include_self=include_self)
     total = data if include_self else torch.zeros_like(data)
     count = torch.ones_like(data) if include_self else torch.zeros_like(data)
     total = total.scatter_add(dim, index, source)
@@ -133,6 +180,20 @@ def _scatter_mean(
 
 def _always(node: torch.fx.Node, given: dict[str, Any]) -> bool:
     return True
+
+
+def _multiplied(matrices: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Taken apart by torch, it reshapes to the sizes that were traced."""
+    return functools.reduce(torch.matmul, matrices)
+
+
+def _has_no_bias(node: torch.fx.Node, given: dict[str, Any]) -> bool:
+    return given["bias"] is None
+
+
+def _convolved(data: torch.Tensor, weight: torch.Tensor, bias: None, *rest: Any) -> torch.Tensor:
+    """The bias that the exporter makes up has two axes."""
+    return F.conv3d(data, weight, torch.zeros(weight.shape[0], dtype=weight.dtype), *rest)
 
 
 def _log_sigmoid(data: torch.Tensor) -> torch.Tensor:
@@ -161,15 +222,23 @@ def _behind_each_other(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
 
 _Applies = Callable[[torch.fx.Node, dict[str, Any]], bool]
 _RULES: dict[Any, tuple[_Applies, Callable[..., torch.Tensor]]] = {
+    _aten.adaptive_avg_pool1d.default: (_adapts, _adapted),
+    _aten.adaptive_avg_pool2d.default: (_adapts, _adapted),
+    _aten.adaptive_avg_pool3d.default: (_adapts, _adapted),
     _aten.avg_pool2d.default: (_divides, _pooled(2)),
     _aten.avg_pool3d.default: (_divides, _pooled(3)),
     _aten.column_stack.default: (_always, _as_columns),
+    _aten.conv3d.default: (_has_no_bias, _convolved),
+    _aten.conv3d.padding: (_has_no_bias, _convolved),
     _aten.dstack.default: (_always, _behind_each_other),
     _aten.hstack.default: (_always, _beside_each_other),
     _aten.log_sigmoid.default: (_always, _log_sigmoid),
+    _aten.linalg_multi_dot.default: (_always, _multiplied),
     _aten.log_softmax.int: (_converts, _log_softmax),
     _aten.pad.default: (_goes_round, _circular),
-    _aten.scatter_reduce.two: (_averages, _scatter_mean),
+    _aten.scatter.src: (_scatters_some, _scatter),
+    _aten.scatter_add.default: (_scatters_some, _scatter_add),
+    _aten.scatter_reduce.two: (_reduces_otherwise, _scatter_reduce),
     _aten.softmax.int: (_converts, _softmax),
     _aten.vstack.default: (_always, _below_each_other),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -14,6 +15,10 @@ from torch import nn
 from torch.export import Dim, export
 
 from compiler.frontend.onnx_export import from_exported
+from compiler.frontend.open import open_program
+from compiler.frontend.prepare import trace
+from compiler.frontend.program import Request
+from compiler.frontend.specs import parse
 
 
 class Call(nn.Module):
@@ -101,3 +106,49 @@ def test_the_logarithm_of_a_sigmoid_near_1() -> None:
 def test_stacks(stack: Callable[..., torch.Tensor], shape: tuple[int, ...]) -> None:
     x = torch.arange(float(np.prod(shape))).reshape(shape)
     assert not [name for name in check(lambda x: stack((x, -x, x + 1)), x, rtol=0) if "Sequence" in name]
+
+
+def at_sizes(function: Callable[..., torch.Tensor], spec: str, sizes: tuple[int, ...]) -> None:
+    """The graph, which was traced at another size, against torch."""
+    program = open_program(Request(Call(function)))
+    trace(program, (spec,), None, seed=0, effort="quick")
+    session = onnxruntime.InferenceSession(ir.to_proto(program.capture(24)).SerializeToString())
+    (tensor,) = parse([spec]).tensors
+    for size in sizes:
+        x = torch.randn(tensor.shape({"m": size, "n": 3}), generator=torch.Generator().manual_seed(size))
+        (have,) = session.run(None, {"x": x.numpy()})
+        np.testing.assert_allclose(have, function(x).numpy(), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("sizes", [(1, 2), (3, 4), 2])
+def test_adaptive_pooling_of_an_axis_that_is_dynamic(sizes: Any) -> None:
+    at_sizes(lambda x: F.adaptive_avg_pool2d(x, sizes), "x:float32[2,3,m=4..20,6]", (4, 5, 7, 20))
+
+
+def test_adaptive_pooling_of_a_dynamic_row() -> None:
+    at_sizes(lambda x: F.adaptive_avg_pool1d(x, 3), "x:float32[2,3,m=3..20]", (3, 4, 20))
+
+
+@pytest.mark.parametrize("padding", [0, 1, "same"])
+def test_a_convolution_of_volumes_without_bias(padding: Any) -> None:
+    weight = torch.randn(1, 4, 1, 3, 3, generator=torch.Generator().manual_seed(0))
+    at_sizes(lambda x: F.conv3d(x, weight, padding=padding), "x:float32[2,4,m=3..9,4,4]", (3, 9))
+
+
+def test_a_chain_of_matrices_of_any_size() -> None:
+    one, other = (torch.randn(shape, generator=torch.Generator().manual_seed(0)) for shape in ((4, 5), (5, 3)))
+    at_sizes(lambda x: torch.linalg.multi_dot([x.reshape(-1, 4), one, other]), "x:float32[m=1..9,n=1..7,4]", (1, 9))
+
+
+@pytest.mark.parametrize(
+    "scatter",
+    [
+        lambda x, index: x.scatter(1, index, x * 2),
+        lambda x, index: x.scatter_add(1, index, x),
+        lambda x, index: x.scatter_reduce(1, index, x, "amax"),
+        lambda x, index: x.scatter_reduce(1, index, x, "mean"),
+    ],
+)
+def test_fewer_indices_than_there_is_to_scatter(scatter: Callable[..., torch.Tensor]) -> None:
+    index = torch.tensor([[2, 0], [1, 3]])
+    at_sizes(lambda x: scatter(x, index), "x:float32[m=2..9,5]", (2, 9))

@@ -113,7 +113,7 @@ class Maker:
         return tuple(dims)
 
     def input(self, dtype: str, dims: Sequence[Dim]) -> Value:
-        if len(self.inputs) == _INPUTS:
+        if len(self.inputs) == _INPUTS or not all(is_fixed(dim) or dim in self.named.values() for dim in dims):
             raise UnfitError
         noise = Noise.DRAWN if dtype == "float32" else Noise.EXACT
         value = Value(f"x{len(self.inputs)}", dtype, tuple(dims), noise)

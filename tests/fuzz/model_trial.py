@@ -20,7 +20,7 @@ from backends import registry
 from backends.checked import CheckedSession
 from compiler import driver
 from compiler.contracts import Backend, Captured, Check, Reference, Terms
-from compiler.errors import CompileError, PlumblineError, UnsupportedError
+from compiler.errors import CompileError, PlumblineError
 from compiler.frontend.open import open_program
 from compiler.frontend.prepare import trace
 from compiler.frontend.program import Request
@@ -109,9 +109,9 @@ def on_target(prepared: Prepared, backend: Backend, folder: Path) -> Outcome:
         with CheckedSession(backend.open(artifact, folder, {"threads": "1"}), captured.signature) as session:
             stage = "run"
             return judged(prepared.reference, session)
-    except UnsupportedError as error:
-        return Outcome(REFUSED, error.why or error.message)
     except Exception as error:  # noqa: BLE001 - whatever a runtime raises is the result
+        if isinstance(error, PlumblineError) and error.code == "unsupported-op" and stage == "build":
+            stage = "lower"  # by name, before the runtime has seen it
         return of_error(error, stage, folder)
 
 
