@@ -12,8 +12,8 @@ import pytest
 from contract import AFFINE, HEADER, BackendContract, N
 
 from backends.tvm import devices, weights
-from backends.tvm.build import lower_graph
-from compiler.errors import UnavailableError
+from backends.tvm.build import Program, lower_graph
+from compiler.errors import CompileError, UnavailableError
 from compiler.graph_files import GRAPH
 from compiler.ir.store import save
 from compiler.ir.verify import signature_of
@@ -58,15 +58,29 @@ class TestWithoutAGpu(Built):
         assert (caught.value.code, "sm_80" in str(caught.value.why)) == ("other-gpu", True)
 
 
-def test_kernels_are_made_for_the_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def lowered(folder: Path, text: str, monkeypatch: pytest.MonkeyPatch) -> Program:
     monkeypatch.setattr(devices, "gpu", lambda: GPU)
     monkeypatch.setattr(devices, "require_compiler", lambda: None)
-    model = ir.from_proto(onnx.parser.parse_model(HEADER + MODEL))
-    save(model, tmp_path / GRAPH)
-    program = lower_graph(tmp_path / GRAPH, signature_of(model, {"n": N}), {"target": "cuda"}, weights.Pool())
+    model = ir.from_proto(onnx.parser.parse_model(HEADER + text))
+    save(model, folder / GRAPH)
+    return lower_graph(folder / GRAPH, signature_of(model, {"n": N}), {"target": "cuda"}, weights.Pool())
+
+
+def test_kernels_are_made_for_the_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = lowered(tmp_path, MODEL, monkeypatch)
     assert program.facts["gpu"] == "sm_80"
-    kernels = [name for name in program.module.script().splitlines() if "threadIdx.x" in name]
-    assert kernels
+    (host,) = program.compiled().mod.imports
+    assert [module.kind for module in host.imports] == ["cuda"]
+
+
+def test_kernels_for_a_cpu_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "(float[3,4] x, int64[2,4] i, float[2,4] u) => (float[3,4] y) { y = ScatterElements(x, i, u) }"
+    with pytest.raises(CompileError) as caught:
+        lowered(tmp_path, text, monkeypatch)
+    assert (caught.value.code, "'scatterelements' is written for a CPU" in str(caught.value.why)) == (
+        "unsupported-op",
+        True,
+    )
 
 
 class TestCopying(Built):
