@@ -59,6 +59,7 @@ class Job:
     options: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
     effort: str = "quick"
+    lift_random: bool = False
     verify: bool = True
     keep_provenance: bool = True
     require_run: bool = False
@@ -164,7 +165,7 @@ def _front(job: Job, progress: Progress, stack: ExitStack) -> Front:
     progress.stage("load", job.request.label)
     program = open_program(job.request)
     progress.stage("trace", program.source.format)
-    plan = trace(program, job.inputs, job.data, seed=job.seed, effort=job.effort)
+    plan = trace(program, job.inputs, job.data, seed=job.seed, effort=job.effort, lift_random=job.lift_random)
     answers = None
     if job.verify:
         beside = job.effort == "quick"  # a longer sweep wants all cores, and gets them at its turn

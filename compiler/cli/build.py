@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 @click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="an option of the runtime")
 @click.option("--effort", default="quick", show_default=True, help="how much is checked: quick, normal or thorough")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="of the drawn inputs")
+@click.option("--lift-random", is_flag=True, help="what the model draws at random becomes inputs of it")
 @click.option("--no-verify", is_flag=True, help="build only; nothing is known about the numbers then")
 @click.option("--contract", multiple=True, metavar="[OUT:]METRIC>=N", help="decides in place of the error budget")
 @click.option("--atol", type=float, metavar="N", help="an absolute tolerance in place of the error budget")
@@ -97,6 +98,7 @@ def job_of(options: dict[str, Any], target: str) -> Job:
         options=runtime_options,
         seed=options["seed"],
         effort=options["effort"],
+        lift_random=options["lift_random"],
         verify=not options["no_verify"],
         keep_provenance=not options["strip_provenance"],
         require_run=options["require_run"],

@@ -112,5 +112,5 @@ def refuse_training(exported: ExportedProgram) -> None:
                 "the exported program still trains",
                 where=onnx_export.line_of(node),
                 why=f"{node.target} runs in training mode",
-                hint="call model.eval() before torch.export.export",
+                hint="call model.eval() before torch.export.export; or, where that is meant, --lift-random",
             )

@@ -65,6 +65,15 @@ class OnnxProgram:
                 value.shape = ir.Shape([dim if isinstance(dim, int) else _symbol(dim) for dim in dims])
         self._specs = specs
 
+    def lift_random(
+        self, specs: tuple[TensorSpec, ...], example: Arrays, constants: Mapping[str, Any]
+    ) -> tuple[TensorSpec, ...]:
+        raise CompileError(
+            "random-model",
+            "what an .onnx model draws cannot be made an input",
+            hint="give --lift-random the PyTorch module that it was exported from",
+        )
+
     def ranges(self) -> Mapping[str, InputRange]:
         return graph_ranges.of_onnx(self._model)
 

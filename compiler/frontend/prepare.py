@@ -8,29 +8,47 @@ from typing import Any
 from compiler.contracts import Arrays, TensorSpec
 from compiler.errors import CompileError, UsageError, did_you_mean
 from compiler.frontend.examples import check_inputs, example_inputs, specs_of
-from compiler.frontend.program import Program
+from compiler.frontend.program import InputRange, Program
 from compiler.frontend.reference import ReferencePlan
 from compiler.frontend.sizes import trace_sizes
 from compiler.frontend.specs import EXAMPLE, InputSpecs, parse
 
 
-def trace(program: Program, texts: Sequence[str], data: Arrays | None, *, seed: int, effort: str) -> ReferencePlan:
+def trace(
+    program: Program,
+    texts: Sequence[str],
+    data: Arrays | None,
+    *,
+    seed: int,
+    effort: str,
+    lift_random: bool = False,
+) -> ReferencePlan:
     """Settle the input specs, trace the program with them, and plan the reference cases."""
     given = parse(texts)
     specs = settle(program, given, data)
     _refuse_complex(specs)
     notes: tuple[str, ...] = ()
+    if lift_random:
+        specs = specs or program.suggested()
+        specs = (*specs, *program.lift_random(specs, example_inputs(specs), given.constants))
     if specs or given.constants:
         program.trace(specs, example_inputs(specs), given.constants)
     else:
         specs, notes = _trace_suggested(program)
     cases: dict[str, Arrays] = {}
+    ranges = program.ranges()
+    taken = tuple(spec for spec in specs if not _is_noise(spec, ranges))
+    noise = ReferencePlan(tuple(spec for spec in specs if _is_noise(spec, ranges)), ranges, seed=seed)
     if data is not None:
-        check_inputs(data, specs)
-        cases["given inputs"] = data
-    elif _fits(program.examples(), specs):
-        cases["the file's own inputs"] = program.examples()
-    return ReferencePlan(specs, program.ranges(), cases, seed, effort, notes)
+        cases["given inputs"] = {**data, **noise.inputs(check_inputs(data, taken), 0)}
+    elif _fits(program.examples(), taken):
+        examples = program.examples()
+        cases["the file's own inputs"] = {**examples, **noise.inputs(check_inputs(examples, taken), 0)}
+    return ReferencePlan(specs, ranges, cases, seed, effort, notes)
+
+
+def _is_noise(spec: TensorSpec, ranges: Mapping[str, InputRange]) -> bool:
+    return spec.name in ranges and ranges[spec.name].noise
 
 
 def _refuse_complex(specs: Sequence[TensorSpec]) -> None:

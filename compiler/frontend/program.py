@@ -94,6 +94,12 @@ class Program(Protocol):
         """Fix the inputs the program is captured with. `constants` are Python scalars bound by name."""
         ...
 
+    def lift_random(
+        self, specs: tuple[TensorSpec, ...], example: Arrays, constants: Mapping[str, Any]
+    ) -> tuple[TensorSpec, ...]:
+        """Before `trace`: what the program draws at random becomes inputs of it; the specs of those."""
+        ...
+
     def ranges(self) -> Mapping[str, InputRange]:
         """Which values make sense for each input, read off the traced program."""
         ...

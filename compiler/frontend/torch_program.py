@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import replace
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -29,6 +30,7 @@ from compiler.frontend.exported_facts import (
 )
 from compiler.frontend.index_outputs import IndexOutputs
 from compiler.frontend.inside import ExportedInside
+from compiler.frontend.lifted_noise import Lifted, Watch, Watched, refuse_to_lift, sizes_of
 from compiler.frontend.naming import nest, tensor_outputs
 from compiler.frontend.oracle import float64_oracle
 from compiler.frontend.program import InputRange, Parameter
@@ -80,6 +82,7 @@ class TorchProgram:
         self._translations: Translations = {}
         self._indices: IndexOutputs | None = None
         self._notes: tuple[str, ...] = ()
+        self._noise: dict[str, InputRange] = {}  # of the inputs that were lifted out of forward
         self._changed: set[str] = set()  # buffers that forward was seen to change
         self._translated: ExportedProgram | None = None
         self._outputs: list[str] = []
@@ -137,6 +140,22 @@ class TorchProgram:
             self._module = ReturningChanged(self._module, self._call, changed)
             tensors = {name: to_torch(array) for name, array in example.items()}
             self._exported = self._export(self._module, self._call, specs, tensors)
+
+    def lift_random(
+        self, specs: tuple[TensorSpec, ...], example: Arrays, constants: Mapping[str, Any]
+    ) -> tuple[TensorSpec, ...]:
+        if self._given is not None or isinstance(self._module, torch.jit.ScriptModule):
+            raise refuse_to_lift("an exported program" if self._given is not None else "a script")
+        call = self._arrange([spec.name for spec in specs], {**self._constants, **constants})
+        watch, tensors = Watch(), {name: to_torch(array) for name, array in example.items()}
+        exported = self._export(Watched(self._module, watch), call, specs, tensors)
+        dims, taken = sizes_of(exported, call, specs), {spec.name for spec in specs}
+        names = (name for name in map("noise_{}".format, count()) if name not in taken)
+        noise = dict(zip(names, watch.drawn, strict=False))
+        if noise:
+            self._module = Lifted(self._module, tuple(noise))
+            self._noise = {name: drawn.range for name, drawn in noise.items()}
+        return tuple(drawn.spec(name, dims) for name, drawn in noise.items())
 
     def _trace(self, specs: tuple[TensorSpec, ...], example: Arrays, constants: Mapping[str, Any]) -> None:
         self._traced = specs
@@ -285,7 +304,7 @@ class TorchProgram:
             return {}
         placeholders = dict(zip(self._exported.graph_signature.user_inputs, self._call.leaves, strict=True))
         names = {node: leaf for node, leaf in placeholders.items() if isinstance(node, str) and isinstance(leaf, str)}
-        return graph_ranges.of_exported(self._exported, names, self._traced)
+        return {**graph_ranges.of_exported(self._exported, names, self._traced), **self._noise}
 
     def run(self, inputs: Arrays, *, precise: bool) -> dict[str, Array]:
         assert self._call is not None, "trace comes first"

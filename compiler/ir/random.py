@@ -17,5 +17,5 @@ def refuse_random(model: ir.Model) -> None:
                 "random-model",
                 "the model draws random numbers, so there is no answer to hold it against",
                 where=describe(node),
-                hint="make the noise an input of the model, or take the drawing out for inference",
+                hint="--lift-random makes the noise an input of the model; or take the drawing out for inference",
             )
