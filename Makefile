@@ -14,7 +14,7 @@ SIZE ?= small
 TARGET ?= onnxruntime
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint format models bench bench-compile bench-passes bench-zoo bench-architectures operators fuzz clean
+.PHONY: help demo test check lint format models bench bench-compile bench-passes bench-zoo bench-architectures operators fuzz fuzz-models mutation quiet-zoo clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-zA-Z_\/%<>.-]+:.*## / {printf "  make %-28s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -81,6 +81,15 @@ operators: $(READY) ## what a target takes, written to the tables: SUITE=node (O
 
 fuzz: $(READY) ## random graphs through the passes, against the evaluator: N=20000 SEED=0
 	$(BIN)/python tests/fuzz/fuzz_passes.py -n $(if $(filter command line,$(origin N)),$(N),300) --seed $(SEED)
+
+fuzz-models: $(READY) ## random PyTorch modules on every target that runs here, resumed where it was: N=3000 SEED=0 JOBS=2
+	$(BIN)/python -W ignore tests/fuzz/fuzz_models.py -n $(if $(filter command line,$(origin N)),$(N),300) --seed $(SEED) --jobs $(JOBS)
+
+mutation: $(READY) ## faults planted into the small zoo, and how many the judge sees, resumed where it was: N=20 of each kind
+	$(BIN)/python -W ignore tests/judging/mutation.py -n $(if $(filter command line,$(origin N)),$(N),20)
+
+quiet-zoo: $(READY) ## that the zoo raises no false alarm on any target: 20 draws on one build, resumed where it was; SIZE=full
+	$(BIN)/python -W ignore tests/judging/quiet.py --size $(SIZE)
 
 N ?= 60
 SEED ?= 0

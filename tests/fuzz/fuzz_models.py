@@ -38,7 +38,7 @@ GRAMMAR: tuple[Entry, ...] = (*grammar_numbers.ENTRIES, *grammar_layouts.ENTRIES
 LOG = Path("build/fuzz/models.jsonl")
 OFTEN = 20  # times that an operator has to come before it counts as covered
 _TIMEOUT = 180.0  # seconds for one module on all targets
-_BATCH = 25  # seeds after which what crashed is asked about, and the time is looked at
+_BATCH = 50  # seeds after which what crashed is asked about
 
 
 @dataclass(frozen=True)
@@ -212,6 +212,11 @@ def main() -> int:
     return _run(options)
 
 
+def _in_batches(seeds: list[int], jobs: int) -> Iterator[Found]:
+    for start in range(0, len(seeds), _BATCH):
+        yield from search(seeds[start : start + _BATCH], jobs=jobs)
+
+
 def _tell(found: Found) -> None:
     for target, outcome in found.outcomes.items():
         if outcome.kind not in FINE:
@@ -225,12 +230,11 @@ def _run(options: argparse.Namespace) -> int:
     left = [seed for seed in wanted if seed not in known]
     started = time.monotonic()
     with options.log.open("w" if options.again else "a") as log:
-        for start in range(0, len(left), _BATCH):
-            for found in search(left[start : start + _BATCH], jobs=options.jobs):
-                known[found.seed] = found
-                log.write(found.line())
-                log.flush()
-                _tell(found)
+        for found in _in_batches(left, options.jobs):
+            known[found.seed] = found
+            log.write(found.line())
+            log.flush()
+            _tell(found)
             if time.monotonic() - started > options.seconds:
                 break
     results = [known[seed] for seed in wanted if seed in known]

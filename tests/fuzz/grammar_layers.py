@@ -88,7 +88,7 @@ def _convolution(axes: int, *, transposed: bool = False) -> Callable[[Maker], st
 
 def _same_convolution(maker: Maker) -> str:
     image = maker.operand("float32", of_rank(4), dims=image_dims(maker, 2))
-    kernel = maker.constant("float32", (3, image.dims[1][0], 3, 2))
+    kernel = maker.constant("float32", (3, image.dims[1][0], 3, 3))
     return f'F.conv2d({image.name}, {kernel}, padding="same")'
 
 

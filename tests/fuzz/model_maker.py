@@ -176,7 +176,8 @@ class Maker:
 
     def _try(self, expression: str) -> list[Sequence[torch.Tensor]]:
         results = []
-        with torch.no_grad():
+        # torch.cond compiles itself where nobody forbids it.
+        with torch.no_grad(), torch.compiler.set_stance("force_eager"):
             for space in self._spaces:
                 try:
                     result = eval(expression, space)
@@ -327,12 +328,10 @@ def make(seed: int, grammar: Sequence[Entry]) -> Model:
     """The same seed makes the same model."""
     maker = Maker(seed)
     wanted = maker.random.randint(3, 7)
-    # torch.cond compiles itself where nobody forbids it.
-    with torch.compiler.set_stance("force_eager"):
-        for _ in range(_TRIES):
-            maker.add(maker.pick(grammar))
-            if len(maker.lines) == wanted:
-                break
+    for _ in range(_TRIES):
+        maker.add(maker.pick(grammar))
+        if len(maker.lines) == wanted:
+            break
     used = set().union(*(line.uses for line in maker.lines))
     results = [value.name for line in maker.lines for value in line.results]
     unused = [name for name in results if name not in used]
