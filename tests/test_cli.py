@@ -143,7 +143,7 @@ def test_numbers_that_differ(
     assert "Traceback" not in printed.err
     assert (out / "mlp.wrong" / "manifest.json").read_bytes() == good
     rejected = out / "mlp.wrong.rejected"
-    assert sorted(path.name for path in out.iterdir()) == ["mlp.wrong", "mlp.wrong.rejected"]
+    assert sorted(path.name for path in out.iterdir()) == ["mlp.wrong", "mlp.wrong.bisect", "mlp.wrong.rejected"]
 
     done = cli("verify", rejected, "--json")
     assert (done.returncode, document(done.stdout)["verdict"]["status"]) == (3, "failed")
@@ -267,14 +267,15 @@ def test_several_targets_at_once_and_the_worst_exit_code(cli: Cli, mlp_file: Pat
     source = [f"{mlp_file}:build", "-i", MLP_INPUT, "-o", str(tmp_path)]
     done = cli(*source, "-t", "onnxruntime,absent,crashing,wrong", "--option", "crashing.at=build")
     assert done.returncode == 3
-    assert done.stderr.count("capture") == 1
+    assert done.stderr.count("\ncapture:") == 1
     assert "error[target-unavailable]" in done.stderr
     assert "error[runtime-crashed]" in done.stderr
     lines = {line.split()[0]: line for line in done.stdout.splitlines() if line.strip()}
     assert "passed" in lines["onnxruntime"]
     assert "REJECTED" in lines["wrong"]
     assert "target-unavailable" in lines["absent"]
-    assert {path.name for path in tmp_path.iterdir()} == {"mlp.onnxruntime", "mlp.wrong.rejected", "mlp.crashing.repro"}
+    left = {"mlp.onnxruntime", "mlp.wrong.rejected", "mlp.wrong.bisect", "mlp.crashing.repro"}
+    assert {path.name for path in tmp_path.iterdir()} == left
 
 
 @pytest.mark.usefixtures("third_party")
