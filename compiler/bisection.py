@@ -14,7 +14,6 @@ from compiler.diagnose.runtime import Runtime
 from compiler.diagnose.search import Clock
 from compiler.driver import Job, Outcome
 from compiler.frontend.open import open_program
-from compiler.frontend.prepare import trace
 
 
 def locate(job: Job, outcome: Outcome, backend: Backend, work: Path, seconds: float, progress: Progress) -> Diagnosis:
@@ -22,8 +21,7 @@ def locate(job: Job, outcome: Outcome, backend: Backend, work: Path, seconds: fl
     clock = Clock(seconds)
     assert outcome.reference is not None
     program = open_program(job.request)
-    plan = trace(program, job.inputs, job.data, seed=job.seed, effort=job.effort)
-    captured = driver.capture(program, plan)
+    captured = driver.capture(program, driver.traced(job, program))
     state = backend.probe()
     runs = isinstance(state, Ready) and state.runs
     suspects = Suspects(

@@ -155,17 +155,14 @@ def opened(job: Job, progress: Progress) -> Iterator[Front]:
 def _front(job: Job, progress: Progress, stack: ExitStack) -> Front:
     from compiler.frontend.aside import Aside
     from compiler.frontend.open import open_program
-    from compiler.frontend.prepare import trace
     from compiler.passes.coverage import operators
-    from compiler.passes.simplify import DRAWS
-    from compiler.passes.watches import two_sizes
 
     if not job.verify:
         contract.refuse_unheld(job.terms)
     progress.stage("load", job.request.label)
     program = open_program(job.request)
     progress.stage("trace", program.source.format)
-    plan = trace(program, job.inputs, job.data, seed=job.seed, effort=job.effort, lift_random=job.lift_random)
+    plan = traced(job, program)
     answers = None
     if job.verify:
         beside = job.effort == "quick"  # a longer sweep wants all cores, and gets them at its turn
@@ -174,7 +171,6 @@ def _front(job: Job, progress: Progress, stack: ExitStack) -> Front:
     captured = capture(program, plan)
     contract.fits(job.terms, captured.signature)
     progress.stage("optimize", f"{len(captured.model.graph)} nodes")
-    captured.model.meta[DRAWS] = lambda: [plan.inputs(sizes, 0) for sizes in two_sizes(plan.dims)]
     watches = _watches(job, plan)
     records = optimize(captured, job.passes, watches=watches, repro=job.repro)
     return Front(captured, plan, records, answers, watches, operators(captured.model))
@@ -294,16 +290,26 @@ def producer_of(source: Source) -> str:
     return f"PyTorch {version('torch')}, eager"
 
 
+def traced(job: Job, program: Program) -> ReferencePlan:
+    """The inputs that the job asks for, and the cases that they are checked with."""
+    from compiler.frontend.prepare import trace
+
+    return trace(program, job.inputs, job.data, seed=job.seed, effort=job.effort, lift_random=job.lift_random)
+
+
 def capture(program: Program, plan: ReferencePlan) -> Captured:
     """The graph as it enters the pipeline."""
     from compiler.ir.verify import signature_of, verify
     from compiler.passes.name_sizes import LARGEST
     from compiler.passes.reshaping import MAY_BE_EMPTY
+    from compiler.passes.simplify import DRAWS
+    from compiler.passes.watches import two_sizes
 
     model = program.capture(HUB_OPSET)
     verify(model)
     model.meta[MAY_BE_EMPTY] = frozenset(name for name, dim in plan.dims.items() if dim.lo == 0)
     model.meta[LARGEST] = {name: dim.hi for name, dim in plan.dims.items()}
+    model.meta[DRAWS] = lambda: [plan.inputs(sizes, 0) for sizes in two_sizes(plan.dims)]
     return Captured(model, signature_of(model, plan.dims), program.source)
 
 
