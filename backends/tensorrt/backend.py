@@ -39,6 +39,7 @@ class TensorRt:
     def passes(self) -> Sequence[Any]:
         from backends.tensorrt.passes.expand_untaken import ExpandUntaken
         from backends.tensorrt.passes.scatter_reductions import ScatterReductions
+        from backends.tensorrt.passes.small_integers import SmallIntegers
         from backends.tensorrt.passes.trim_outputs import TrimOutputs
         from compiler.passes.fold_constants import FoldConstants
         from compiler.passes.infer_shapes import InferShapes
@@ -52,6 +53,7 @@ class TensorRt:
             InferShapes(),
             FoldConstants(),
             ScatterReductions(),
+            SmallIntegers(),  # last: it refuses what computes with 8 bits by then
         )
 
     def build(self, graph: Path, signature: Signature, options: Mapping[str, Any], out: Path) -> Artifact:

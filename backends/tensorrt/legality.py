@@ -62,7 +62,6 @@ REFUSES: dict[str, str] = {
 }
 
 _MISSING = "TensorRT does not have this element type"
-_QUANTIZED = "TensorRT has it between QuantizeLinear and DequantizeLinear only"
 _NO_KERNEL = "TensorRT-RTX has no kernel for it"
 
 LEGALITY = Legality(
@@ -70,8 +69,6 @@ LEGALITY = Legality(
     refuses=REFUSES | dict.fromkeys(("NonMaxSuppression", "NonZero"), _NO_KERNEL),
     dtypes={
         "float64": "TensorRT would compute it in float32",
-        "int8": _QUANTIZED,
-        "uint8": _QUANTIZED,
         **dict.fromkeys(("int16", "uint16", "uint32", "uint64", "complex64", "complex128", "string"), _MISSING),
     },
 )

@@ -284,6 +284,35 @@ def test_without_a_gpu_it_is_built_and_not_run(mlp_file: Path, tmp_path: Path) -
     assert caught.value.hint
 
 
+BYTES = """\
+import torch
+
+
+class Marks(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.filter = torch.nn.Conv2d(3, 5, 3, padding=1)
+
+    def forward(self, picture):
+        marks = self.filter(picture.permute(0, 3, 1, 2) / 255).argmax(1).to(torch.uint8)
+        return marks.flip(1), marks == picture[..., 0]
+"""
+
+
+@here
+def test_a_picture_of_bytes_comes_in_and_one_goes_out(tmp_path: Path) -> None:
+    (tmp_path / "marks.py").write_text(BYTES)
+    result = compiler.compile(
+        f"{tmp_path / 'marks.py'}:Marks",
+        ["picture:uint8[n=1..4,8,8,3]"],
+        target="tensorrt",
+        output=tmp_path,
+        options=dict(ADA),
+    )
+    assert result.verdict.status == "not run"
+    assert all(output.passed for output in result.verdict.outputs), "the graph itself is proven"
+
+
 @here
 def test_the_probe_says_that_nothing_runs_without_a_gpu() -> None:
     state = backends.get("tensorrt").probe()

@@ -81,6 +81,29 @@ def test_float64_becomes_float32_without_a_word() -> None:
     assert network.get_input(0).dtype == trt.float32
 
 
+def test_uint8_comes_in_and_goes_out_but_is_not_moved() -> None:
+    assert build("(uint8[2,4] x) => (float[2,4] y) { y = Cast<to = 1>(x) }") == "built"
+    assert build("(uint8[2,4] x) => (uint8[4,2] y) { y = Transpose(x) }").startswith("not parsed")
+
+
+def test_a_quantized_uint8_is_an_int8() -> None:
+    import tensorrt_rtx as trt
+
+    log = trt.Logger(trt.Logger.INTERNAL_ERROR)
+    builder = trt.Builder(log)
+    network = builder.create_network(0)
+    parser = trt.OnnxParser(network, log)
+    text = '<ir_version: 10, opset_import: ["": 21]> g (float[2] x) => (uint8[2] y) '
+    text += "<float s = {0.1}, uint8 z = {0}> { y = QuantizeLinear(x, s, z) }"
+    assert parser.parse(onnx.parser.parse_model(text).SerializeToString())
+    assert network.get_output(0).dtype == trt.int8
+
+
+def test_a_constant_of_int8_is_for_dequantization_only() -> None:
+    text = "(float[2] x) => (float[2] y) <int8[2] w = {1, 2}> { f = Cast<to = 1>(w)  y = Mul(x, f) }"
+    assert build(text) == "not built"
+
+
 @pytest.mark.parametrize("operator", ["ScatterND", "ScatterElements"])
 def test_a_scatter_does_not_reduce(operator: str) -> None:
     places = "int64[4,1]" if operator == "ScatterND" else "int64[4,3]"
