@@ -17,7 +17,7 @@ import numpy.typing as npt
 from compiler.contracts import ORDINARY, Array, Arrays, Case, Element, OutputVerdict, Terms, Verdict, dtype_name
 from compiler.validate import contract
 from compiler.validate.indices import judge_indices
-from compiler.validate.slices import Errors, Slice, worst_slice
+from compiler.validate.slices import Errors, Slice, Slices
 from compiler.validate.units import Unit, Units, epsilon_of, kinds, own_error, real, units, weakness
 
 POOLED = 8.0  # units that all elements together may be off, rms
@@ -95,18 +95,20 @@ def _judge_exact(name: str, pairs: Sequence[Pair]) -> OutputVerdict:
 
 
 def _judge_floats(name: str, pairs: Sequence[Pair], unit: Unit) -> OutputVerdict:
-    errors = [_errors(name, case, answer) for case, answer in pairs]
-    elements = [
-        _worst_element(name, one, real(answer[name]), unit)
-        for one, (_, answer) in zip(errors, pairs, strict=True)
-        if one.made.size
-    ]
-    if not elements:
+    """One case after the other: what is computed on the way is several times as large as the outputs."""
+    element: OutputVerdict | None = None
+    squares, count, slices = 0.0, 0, Slices(unit)
+    for case, answer in pairs:
+        one = _errors(name, case, answer)
+        if not one.made.size:
+            continue
+        found = _worst_element(name, one, real(answer[name]), unit)
+        element = found if element is None or found.used > element.used else element
+        squares, count = squares + float(np.sum(one.made**2)), count + int(np.sum(one.finite))
+        slices.add(one)
+    if element is None:
         return OutputVerdict(name, passed=True, used=0.0, error=0.0, budget=0.0, why="no finite elements to compare")
-    element = max(elements, key=lambda each: each.used)
-    count = sum(int(np.sum(one.finite)) for one in errors)
-    rms = (sum(float(np.sum(one.made**2)) for one in errors) / max(count, 1)) ** 0.5
-    return _together(element, rms, worst_slice(errors, unit), unit)
+    return _together(element, (squares / max(count, 1)) ** 0.5, slices.worst(), unit)
 
 
 def _together(element: OutputVerdict, rms: float, worst: Slice | None, unit: Unit) -> OutputVerdict:

@@ -8,7 +8,7 @@ the output's unit in proportion to the slice's size, whichever is more.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,39 +61,62 @@ class _Sums:
         return _Sums(*(getattr(self, name) + getattr(other, name) for name in self.__dataclass_fields__))
 
 
-def worst_slice(errors: Sequence[Errors], unit: Unit) -> Slice | None:
-    """None where no slice has enough elements."""
-    found = [found for sums, case, axes in _families(errors, unit) if (found := _worst(sums, unit, case, axes))]
-    return max(found, key=lambda each: each.used, default=None)
+class Slices:
+    """Takes one case after the other, and keeps no more of them than sums."""
 
+    def __init__(self, unit: Unit) -> None:
+        self._unit = unit
+        self._columns: dict[int, _Sums] | None = None  # axis -> over all cases, where it has the same size in all
+        self._rank = 0
+        self._found: list[Slice] = []
 
-def _families(errors: Sequence[Errors], unit: Unit) -> Iterator[tuple[_Sums, str, tuple[int | None, ...]]]:
-    """Sums for each slice of a family, and which axes of the output the sums still have."""
-    for one in errors:
-        rank = one.wanted.ndim
-        for fixed in range(1, rank):
-            axes = tuple(axis if axis < fixed else None for axis in range(rank))
-            yield _sums(one, tuple(range(fixed, rank)), unit), one.case, axes
-    shapes = {one.wanted.shape for one in errors}
-    rank = errors[0].wanted.ndim
-    for axis in range(1, rank):
-        if len({shape[axis] for shape in shapes}) == 1:
-            others = tuple(other for other in range(rank) if other != axis)
-            total = _sums(errors[0], others, unit)
-            for one in errors[1:]:
-                total += _sums(one, others, unit)
-            yield total, "", tuple(other if other == axis else None for other in range(rank))
+    def add(self, one: Errors) -> None:
+        self._rank = one.wanted.ndim
+        for fixed in range(1, self._rank):
+            sums = _sums(one, tuple(range(fixed, self._rank)), self._unit)
+            self._judge(sums, one.case, [axis if axis < fixed else None for axis in range(self._rank)])
+        columns = {axis: _sums(one, self._but(axis), self._unit) for axis in range(1, self._rank)}
+        if self._columns is not None:
+            before = self._columns
+            columns = {
+                axis: sums + before[axis]
+                for axis, sums in columns.items()
+                if axis in before and sums.count.shape == before[axis].count.shape
+            }
+        self._columns = columns
+
+    def worst(self) -> Slice | None:
+        """None where no slice has enough elements."""
+        for axis, sums in (self._columns or {}).items():
+            self._judge(sums, "", [other if other == axis else None for other in range(self._rank)])
+        return max(self._found, key=lambda each: each.used, default=None)
+
+    def _but(self, axis: int) -> tuple[int, ...]:
+        return tuple(other for other in range(self._rank) if other != axis)
+
+    def _judge(self, sums: _Sums, case: str, axes: Sequence[int | None]) -> None:
+        found = _worst(sums, self._unit, case, axes)
+        self._found += [found] if found is not None else []
 
 
 def _sums(one: Errors, axes: tuple[int, ...], unit: Unit) -> _Sums:
-    made, own = (part / (unit.rms or 1.0) for part in (one.made, one.own))
-    wanted = one.wanted / (unit.scale or 1.0)
-    powers = (made**2, own**2, own**4, wanted**2, wanted**4)
-    count = np.sum(one.finite, axis=axes, dtype=np.float64)
-    return _Sums(np.asarray(count), *(np.asarray(np.sum(power, axis=axes)) for power in powers))
+    count = np.asarray(np.sum(one.finite, axis=axes, dtype=np.float64))
+    return _Sums(
+        count,
+        _powers(one.made, unit.rms, axes)[0],
+        *_powers(one.own, unit.rms, axes),
+        *_powers(one.wanted, unit.scale, axes),
+    )
 
 
-def _worst(sums: _Sums, unit: Unit, case: str, axes: tuple[int | None, ...]) -> Slice | None:
+def _powers(values: Floats, size: float, axes: tuple[int, ...]) -> tuple[Floats, Floats]:
+    """The sums of squares, and of fourth powers."""
+    squares = values / (size or 1.0)
+    np.square(squares, out=squares)
+    return np.asarray(np.sum(squares, axis=axes)), np.asarray(np.sum(np.square(squares, out=squares), axis=axes))
+
+
+def _worst(sums: _Sums, unit: Unit, case: str, axes: Sequence[int | None]) -> Slice | None:
     judged = (sums.count >= FEWEST) & (_told_by(sums.wanted, sums.wanted_fourth) >= SPREAD)
     if not np.any(judged):
         return None
@@ -105,9 +128,8 @@ def _worst(sums: _Sums, unit: Unit, case: str, axes: tuple[int | None, ...]) -> 
     index = np.unravel_index(int(np.argmax(used)), used.shape)
     at = iter(index)
     place = ", ".join(":" if axis is None else str(int(next(at))) for axis in axes)
-    return Slice(
-        f"[{place}]", case, float(used[index]), float(made[index] * unit.rms), float(made[index] / units[index])
-    )
+    off, own_unit = float(made[index]), float(units[index])
+    return Slice(f"[{place}]", case, float(used[index]), off * unit.rms, off / own_unit)
 
 
 def _told_by(squares: Floats, fourths: Floats) -> Floats:

@@ -7,7 +7,7 @@ kind of data, with a floor of a part of a rounding at the output's scale. docs/p
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -78,7 +78,7 @@ def _units(cases: Sequence[Case]) -> dict[str, Unit]:
     found = {}
     for name, array in cases[0].outputs.items():
         if (epsilon := epsilon_of(array)) is not None:
-            found[name] = unit_of([own_error(case, name) for case in cases], epsilon)
+            found[name] = unit_of((own_error(case, name) for case in cases), epsilon)
     return found
 
 
@@ -88,10 +88,11 @@ def own_error(case: Case, name: str) -> tuple[Floats, Floats, Mask]:
     On data at the edge of a model's range PyTorch may hit the very answer by accident, where all is equal or rounds to
     zero. There the error counts as well that a rounding of the inputs makes.
     """
-    torch, oracle = (real(part[name]).astype(np.float64) for part in (case.outputs, case.oracle))
-    finite = np.isfinite(torch) & np.isfinite(oracle)
-    wanted = np.where(finite, oracle, 0.0)
-    error = np.abs(np.where(finite, torch, 0.0) - wanted)
+    torch, oracle = real(case.outputs[name]), real(case.oracle[name])
+    finite = np.isfinite(torch.astype(np.float64)) & np.isfinite(oracle)
+    wanted = np.where(finite, oracle, 0.0).astype(np.float64, copy=False)
+    error = np.where(finite, torch, 0.0).astype(np.float64, copy=False)
+    np.abs(np.subtract(error, wanted, out=error), out=error)
     if case.shaken is not None:
         shaken = real(case.shaken[name]).astype(np.float64)
         error = np.maximum(error, np.where(finite & np.isfinite(shaken), np.abs(shaken - wanted), 0.0))
@@ -117,28 +118,21 @@ def real(array: Array) -> Array:
     return np.stack([array.real, array.imag], axis=-1) if dtype_name(array.dtype) in _COMPLEX else array
 
 
-def unit_of(errors: Sequence[tuple[Floats, Floats, Mask]], epsilon: float) -> Unit:
-    """From the errors of each case, what was wanted there, and which elements count."""
-    count = sum(int(np.sum(finite)) for _, _, finite in errors)
-    rms = (sum(float(np.sum(error**2)) for error, _, _ in errors) / max(count, 1)) ** 0.5
-    scale = (sum(float(np.sum(wanted**2)) for _, wanted, _ in errors) / max(count, 1)) ** 0.5
-    worst = max((float(np.max(error, initial=0.0)) for error, _, _ in errors), default=0.0)
-    return Unit(max(rms, floor_of(epsilon) * scale), worst, epsilon, scale, unlucky(_told_by(errors, worst, count)))
-
-
-def _told_by(errors: Sequence[tuple[Floats, Floats, Mask]], worst: float, count: int) -> float:
-    """How many elements tell the unit: fewer than there are, where most are exact and some are not."""
-    if not worst:
-        return count
-    shares = [(error / worst) ** 2 for error, _, _ in errors]
-    return min(
-        count, effective(sum(float(np.sum(one)) for one in shares), sum(float(np.sum(one**2)) for one in shares))
-    )
-
-
-def effective(squares: float, fourths: float) -> float:
-    """How many normal numbers would have these sums of their squares and fourth powers."""
-    return 3 * squares**2 / fourths
+def unit_of(errors: Iterable[tuple[Floats, Floats, Mask]], epsilon: float) -> Unit:
+    """From the errors of each case, what was wanted there, and which elements count; of one case at a time."""
+    count, worst = 0, 0.0
+    squares = fourths = size = 0.0
+    for error, wanted, finite in errors:
+        count += int(np.sum(finite))
+        worst = max(worst, float(np.max(error, initial=0.0)))
+        size += float(np.sum(wanted**2))
+        np.square(error, out=error)
+        squares += float(np.sum(error))
+        fourths += float(np.sum(np.square(error, out=error)))
+    rms, scale = (squares / max(count, 1)) ** 0.5, (size / max(count, 1)) ** 0.5
+    # So many normal numbers have these sums: fewer than there are, where most are exact and some are not.
+    told_by = min(count, 3 * squares**2 / fourths - 2) if fourths else count
+    return Unit(max(rms, floor_of(epsilon) * scale), worst, epsilon, scale, unlucky(told_by))
 
 
 def unlucky(count: float) -> float:
