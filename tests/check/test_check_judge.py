@@ -264,3 +264,23 @@ def test_an_update_takes_out_what_is_gone() -> None:
     assert described({}, locked) == "2 new"
     assert described(locked, {**locked, old: with_numbers(0.5)}) == "1 changed"
     assert described(locked, locked) == "nothing new"
+
+
+# -- edge behaviour ---------------------------------------------------------------------------------------------
+
+EDGY = replace(BEFORE, edges={"NaN in x: y": "a number for a NaN"})
+
+
+@pytest.mark.parametrize("before", [BEFORE, replace(BEFORE, edges={"NaN in x: y": "NaN for a number"})])
+def test_an_edge_behaviour_that_the_lock_does_not_have_fails(before: Figures) -> None:
+    found = judged(EDGY, before=before)
+    assert failing(found) == ["edge-differs"]
+    assert "NaN in x: y: a number for a NaN" in messages(found)
+    assert judge.acceptable(found)
+
+
+def test_an_edge_behaviour_that_the_lock_has_is_quiet_and_one_that_is_gone_is_told() -> None:
+    assert judged(EDGY, before=EDGY).findings == ()
+    found = judged(BEFORE, before=EDGY)
+    assert not found.failed
+    assert "as PyTorch does, a number for a NaN before" in messages(found)

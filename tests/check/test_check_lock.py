@@ -83,3 +83,11 @@ def test_a_lock_that_cannot_be_read_says_what_to_do(text: str | None, code: str,
         lock.read(tmp_path / "parity.lock")
     assert caught.value.code == code
     assert said in str(caught.value.hint)
+
+
+def test_edges_are_written_and_read(tmp_path: Path) -> None:
+    cells = {Cell("a", "tvm"): replace(FIGURES, edges={"NaN in x: y": "a number for a NaN", "ties": "it crashed"})}
+    lock.write(tmp_path / "parity.lock", cells)
+    text = (tmp_path / "parity.lock").read_text()
+    assert 'edges."NaN in x: y" = "a number for a NaN"\nedges.ties = "it crashed"\n' in text
+    assert lock.read(tmp_path / "parity.lock") == {cell: lock.rounded(figures) for cell, figures in cells.items()}

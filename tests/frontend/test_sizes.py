@@ -27,6 +27,8 @@ def test_every_size_is_legal(ranges: list[tuple[int, int, int]], taken: set[int]
         sizes.middle(dims, taken),
         sizes.ends(dims, "lo"),
         sizes.ends(dims, "hi"),
+        sizes.other_middle(dims),
+        sizes.drawn(dims, len(taken)),
         *sizes.corners(dims),
         sizes.trace_sizes([TensorSpec("x", "float32", (*taken, *dims.values()))]),
     ):
@@ -73,6 +75,17 @@ def test_a_fixed_size_is_not_taken_again() -> None:
 )
 def test_the_middle_is_odd_and_away_from_the_ends_where_it_can_be(dim: Dim, size: int) -> None:
     assert sizes.middle({dim.name: dim}) == {dim.name: size}
+
+
+def test_the_other_middle_is_another_one_and_odd() -> None:
+    dims = {"n": Dim("n", 1, 32), "h": Dim("h", 64, 512, 32)}
+    assert sizes.other_middle(dims) == {"n": 21, "h": 11 * 32}
+
+
+def test_sizes_are_drawn_alike_from_the_same_seed() -> None:
+    dims = {"n": Dim("n", 1, 1000), "m": Dim("m", 1, 1000)}
+    assert sizes.drawn(dims, 3) == sizes.drawn(dims, 3) != sizes.drawn(dims, 4)
+    assert len({sizes.drawn(dims, seed)["n"] for seed in range(20)}) > 10
 
 
 def test_each_dim_is_at_its_high_end_in_some_corner() -> None:
