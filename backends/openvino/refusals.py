@@ -28,6 +28,10 @@ def _is_along_any(node: ir.Node) -> bool:
     return axis is not None and axis.const_value is None
 
 
+def _takes_largest(node: ir.Node) -> bool:
+    return node.attributes.get_string("mode", "avg") == "max"
+
+
 _WRONG: tuple[tuple[str, Callable[[ir.Node], bool], str], ...] = (
     ("LSTM", _has_peepholes, "OpenVINO leaves an LSTM's peepholes out"),
     ("Resize", _keeps_aspect, "OpenVINO does not look at the policy for the aspect ratio"),
@@ -35,6 +39,11 @@ _WRONG: tuple[tuple[str, Callable[[ir.Node], bool], str], ...] = (
         "Resize",
         resize_matrices.is_other,
         "OpenVINO weighs otherwise where a Resize smooths or leaves the edge out",
+    ),
+    (
+        "RoiAlign",
+        _takes_largest,
+        "OpenVINO takes the largest of the places in a region, and ONNX that of their weighted neighbours",
     ),
     ("DFT", _is_one_sided, "OpenVINO gives the result of a one-sided DFT another shape"),
     ("DFT", _is_along_any, "OpenVINO takes another axis for a DFT than one that is known at run time only"),

@@ -249,6 +249,11 @@ class TestOpenVino(BackendContract):
                 'axes = [2, 3], keep_aspect_ratio_policy = "not_larger">(x, , , sizes) }',
                 "aspect",
             ),
+            (
+                "(float[1,1,8,8] x, float[1,4] r, int64[1] b) => (float[1,1,2,2] y) "
+                '{ y = RoiAlign<mode = "max", output_height = 2, output_width = 2>(x, r, b) }',
+                "largest",
+            ),
             ("(float[2,n,1] x) => (float[2,m,2] y) { y = DFT<onesided = 1>(x) }", "one-sided"),
             (
                 '(float[n,8] x, float[2] s) => (float[n,m] y) { y = Resize<mode = "linear", antialias = 1>(x, , s) }',

@@ -117,6 +117,15 @@ def test_a_remainder_is_imprecise(tmp_path: Path) -> None:
     assert (np.abs(have - np.fmod(a, b)) > 1e-3 * np.abs(b)).sum() > 10
 
 
+def test_the_largest_of_a_region_is_that_of_its_places(tmp_path: Path) -> None:
+    """The only place lies amid four elements; ONNX takes the largest of what each adds to it, a quarter of 8."""
+    x, region = np.array([[[[8, 8], [8, 8]]]], np.float32), np.array([[0, 0, 1, 1]], np.float32)
+    body = "(float[1,1,2,2] x, float[1,4] r, int64[1] b) => (float[1,1,1,1] y) "
+    body += '{ y = RoiAlign<mode = "max", sampling_ratio = 1, '
+    body += 'coordinate_transformation_mode = "output_half_pixel">(x, r, b) }'
+    assert run(tmp_path, body, x, region, np.array([0])).item() != 2
+
+
 def test_a_resize_that_smooths_has_other_weights(tmp_path: Path) -> None:
     body = "(float[1,1,2,4] x) => (float[1,1,1,2] y) <float[4] s = {1, 1, 0.6, 0.6}> "
     body += '{ y = Resize<mode = "linear", antialias = 1>(x, , s) }'
