@@ -14,7 +14,7 @@ SIZE ?= small
 TARGET ?= onnxruntime
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint format models bench bench-compile bench-passes bench-zoo bench-architectures operators fuzz fuzz-models mutation quiet-zoo clean
+.PHONY: help demo test check lint format models bench bench-compile bench-passes bench-zoo bench-architectures operators fuzz bisect-trials fuzz-models mutation quiet-zoo clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-zA-Z_\/%<>.-]+:.*## / {printf "  make %-28s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -90,6 +90,9 @@ mutation: $(READY) ## faults planted into the small zoo, and how many the judge 
 
 quiet-zoo: $(READY) ## that the zoo raises no false alarm on any target: 20 draws on one build, resumed where it was; SIZE=full
 	$(BIN)/python -W ignore tests/judging/quiet.py --size $(SIZE)
+
+bisect-trials: $(READY) ## faults at random places, and whether bisection finds them there: N=200 SEED=0
+	$(BIN)/python -W ignore tests/diagnose/trials.py -n $(if $(filter command line,$(origin N)),$(N),200) --seed $(SEED)
 
 N ?= 60
 SEED ?= 0

@@ -29,6 +29,7 @@ def locate(job: Job, outcome: Outcome, backend: Backend, work: Path, seconds: fl
         outcome.artifact.runtime,
         outcome.reference,
         outcome.verdict,
+        job.terms,
         Route(
             captured.model,
             driver.steps(captured.source, job.passes),

@@ -35,14 +35,15 @@ class KernelSearch:
         self._truth = truth
         self._of_sizes = _of_sizes(model.graph)
         self._dims: Collection[str] = ()  # dims that stay dynamic in pieces
+        self.notes: list[str] = []
 
     def find(self) -> Finding | None:
-        """None where the target computes the whole graph rightly here, or where nothing smaller can be judged."""
+        """None where the target computes the whole graph rightly here."""
         if not self._fails_whole():
             return None
         count = len(self._nodes)
         right, wrong = narrow(count, 0, self._fails_from)
-        return self._alone(self._nodes[wrong:right]) or self._with_followers(wrong, right)
+        return self._alone(self._nodes[wrong:right]) or self._with_followers(wrong, right) or self._rest(wrong)
 
     def _fails_whole(self) -> bool:
         """With every size fixed if that shows it, which is simpler; else with the dims as they are."""
@@ -57,8 +58,7 @@ class KernelSearch:
         if self._clock.over():
             return None
         rest = self._nodes[start:]
-        own = {value for node in rest for value in node.outputs}
-        outputs = [str(value.name) for value in self._model.graph.outputs if value in own]
+        outputs = _made_by(rest, [str(value.name) for value in self._model.graph.outputs])
         answer = self._run(_needed(self._model.graph, rest, outputs), outputs)
         return None if answer is None else self._question.wrong(answer[1]) is not None
 
@@ -104,6 +104,25 @@ class KernelSearch:
         _, stop = narrow(right - wrong, len(behind), fails_up_to)
         return self._alone(behind[:stop])
 
+    def _rest(self, wrong: int) -> Finding | None:
+        """All that comes from the first node on, by what the model's outputs become of it."""
+        outputs = [str(value.name) for value in self._model.graph.outputs]
+        nodes = _needed(self._model.graph, self._nodes[wrong:], _made_by(self._nodes[wrong:], outputs))
+        found = self._run(nodes, _made_by(nodes, outputs))
+        verdict = None if found is None else self._question.wrong(found[1])
+        if found is None or verdict is None:
+            return None
+        self.notes.append("no smaller piece could be shown to be wrong by itself")
+        case = self._question.case
+        return Finding(
+            nodes,
+            verdict,
+            {str(value.name): self._known[str(value.name)] for value in found[0].graph.inputs},
+            Truth(case.outputs, case.oracle).only(found[1].keys()),
+            found[1],
+            {GRAPH: found[0]},
+        )
+
     def _finding(self, nodes: Sequence[ir.Node]) -> Finding | None:
         judged = self._judge(nodes)
         if judged is None:
@@ -126,6 +145,11 @@ class KernelSearch:
         names = [name for name in names if name not in self._inputs]
         found = self._run(_needed(self._model.graph, self._nodes, names), names) if names else None
         return None if found is None else self._truth.distance(found[1])
+
+
+def _made_by(nodes: Iterable[ir.Node], names: Iterable[str]) -> list[str]:
+    own = {value.name for node in nodes for value in node.outputs}
+    return [name for name in names if name in own]
 
 
 def _worst(wrong: Mapping[str, OutputVerdict]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import onnx_ir as ir
@@ -15,10 +15,9 @@ from compiler.diagnose.route import Change, Route
 from compiler.diagnose.search import Clock, narrow
 from compiler.diagnose.values import truth_of
 from compiler.diagnose.wrong_places import GRAPH, find
+from compiler.errors import CompileError
 
 BEFORE = "before.onnx"
-
-Tells = Callable[[ir.Model, Question], bool | None]
 
 
 @dataclass(frozen=True)
@@ -27,11 +26,12 @@ class PassFault:
     finding: Finding | None
 
 
-def find_pass(route: Route, last: int, question: Question, is_wrong: Tells, clock: Clock) -> PassFault:
+def find_pass(route: Route, last: int, question: Question, clock: Clock) -> PassFault:
     """Of the first `last` changes. After all of them the numbers are wrong, before the first they are right."""
 
     def is_bad(count: int) -> bool | None:
-        return None if clock.over() else is_wrong(route.walk(count)[0], question)
+        right = None if clock.over() else question.ask(route.walk(count)[0]).right
+        return None if right is None else not right
 
     low, high = narrow(0, last, is_bad)
     (before, _), (after, changes) = route.walk(low), route.walk(high)
@@ -42,7 +42,10 @@ def _what_changed(before: ir.Model, after: ir.Model, question: Question, clock: 
     places = shared_places(before, after)
     truth = truth_of(before, question.case.inputs)
     places &= truth.plain.keys()
-    finding = find(after, question, truth, places, clock)
+    try:
+        finding = find(after, question, truth, places, clock)
+    except CompileError:
+        return None  # what the pass left cannot be evaluated at all; the stages say so
     if finding is None:
         return None
     name = next(iter(finding.got))

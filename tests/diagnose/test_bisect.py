@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import onnx_ir as ir
 import pytest
 from planted import FAULTS, Plant, Spoil, SpoilingStep, Target, spoiled
 
-from compiler.contracts import Array, Arrays, Dim
+from compiler.contracts import Array, Arrays, Artifact, Closing, Dim, Session
 from compiler.diagnose.search import Clock
 from compiler.passes import pipeline
 from compiler.passes.infer_shapes import InferShapes
@@ -215,6 +216,100 @@ def test_both_versions_of_a_piece_are_shown(plant: Plant, tmp_path: Path) -> Non
     before, after = done.stdout.split("after.onnx")
     assert "off by 0.0" not in before.replace("off by 0,", "")
     assert "off by 0.0" in after
+
+
+def test_a_group_that_nothing_smaller_shows(plant: Plant, tmp_path: Path) -> None:
+    """Wrong only while the model's own output comes of it."""
+
+    def up_to_the_output(model: ir.Model) -> bool:
+        whole = any(value.name == "y" for value in model.graph.outputs)
+        return whole and at(lambda node: node.op_type == "Relu")(model)
+
+    found = replace(plant, target=Target(up_to_the_output)).diagnose(tmp_path)
+    assert found is not None
+    assert (found.nodes[0].operator, found.nodes[-1].operator) == ("Relu", "MatMul")
+
+
+def test_what_only_an_older_session_shows(plant: Plant, tmp_path: Path) -> None:
+    class Ageing(Target):
+        """Right on its first run, wrong on those that follow."""
+
+        def open(self, artifact: Artifact, folder: Path, options: Mapping[str, Any]) -> Session:
+            session = super().open(artifact, folder, options)
+            runs = []
+
+            class Aged(Closing):
+                effective: ClassVar[Mapping[str, Any]] = {}
+
+                def __call__(self, inputs: Arrays) -> dict[str, Array]:
+                    runs.append(inputs)
+                    return {name: array * np.float32(len(runs)) for name, array in session(inputs).items()}
+
+                def close(self) -> None:
+                    pass
+
+            return Aged()
+
+    found = replace(plant, target=Ageing()).diagnose(tmp_path)
+    assert found is not None
+    assert found.sentence == "planted 1.0 is given the right graph, and what it does wrong does not show again."
+    assert not found.nodes
+    assert not found.folder
+
+
+def test_a_graph_that_the_evaluator_does_not_know_throughout(plant: Plant, tmp_path: Path) -> None:
+    """A target's own operator is taken as it was before the pass that brought it."""
+
+    def vendor(model: ir.Model) -> bool:
+        found = [node for node in model.graph if node.op_type == "Exp" and not node.domain]
+        for node in found:
+            node.domain = "vendor"
+        model.opset_imports["vendor"] = 1
+        return bool(found)
+
+    def known_again(model: ir.Model) -> bool:
+        for node in model.graph:
+            node.domain = ""
+        return at(lambda node: node.op_type == "Softmax")(model)
+
+    steps = [*pipeline.default(), SpoilingStep("own-operators", "", "", spoil=vendor)]
+    found = replace(plant, steps=steps, target=Target(known_again)).diagnose(tmp_path)
+    assert found is not None
+    assert [place.operator for place in found.nodes] == ["Softmax"]
+    assert found.notes == ("the pass own-operators could not be judged and may be at fault itself",)
+
+
+def test_a_graph_that_cannot_be_evaluated_at_all(plant: Plant, tmp_path: Path) -> None:
+    captured = right_graph()
+    next(node for node in captured.graph if node.op_type == "Exp").domain = "vendor"
+    captured.opset_imports["vendor"] = 1
+
+    def known_again(model: ir.Model) -> bool:
+        for node in model.graph:
+            node.domain = ""
+        return at(lambda node: node.op_type == "Softmax")(model)
+
+    found = replace(plant, captured=captured, target=Target(known_again)).diagnose(tmp_path)
+    assert found is not None
+    assert found.stage == "unknown"
+    assert "vendor::Exp" in found.stages[0].why
+
+
+def test_a_pass_that_leaves_what_cannot_be_computed(plant: Plant, tmp_path: Path) -> None:
+    def crooked(model: ir.Model) -> bool:
+        model.graph.initializers["b"].const_value = ir.tensor(np.ones((7, 4), np.float32), name="b")
+        return True
+
+    target = Target(crooked)  # so that there is an answer to judge
+    steps = [*pipeline.default(), SpoilingStep("crooked", "", "", spoil=crooked)]
+    reference_only = replace(plant, steps=steps, target=target, answers=lambda inputs: {
+        "y": np.zeros((len(inputs["x"]), 4), np.float32), "s": np.zeros((len(inputs["x"]), 8), np.float32),
+    })  # fmt: skip
+    found = reference_only.diagnose(tmp_path)
+    assert found is not None
+    assert found.culprit == "the pass crooked"
+    assert not found.nodes
+    assert "cannot be evaluated" in found.stages[-1].why
 
 
 def test_time_that_is_up_is_told(plant: Plant, tmp_path: Path) -> None:
