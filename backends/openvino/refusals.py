@@ -43,7 +43,7 @@ _WRONG: tuple[tuple[str, Callable[[ir.Node], bool], str], ...] = (
     (
         "RoiAlign",
         _takes_largest,
-        "OpenVINO takes the largest of the places in a region, and ONNX that of their weighted neighbours",
+        "OpenVINO takes the largest of a region's places, and ONNX that of their weighted neighbours",
     ),
     ("DFT", _is_one_sided, "OpenVINO gives the result of a one-sided DFT another shape"),
     ("DFT", _is_along_any, "OpenVINO takes another axis for a DFT than one that is known at run time only"),
