@@ -9,7 +9,6 @@ import pytest
 from tvm_agreement import Agreement, numbers
 
 from compiler.contracts import Dim
-from compiler.errors import CompileError
 
 N = Dim("n", 1, 4)
 
@@ -189,11 +188,3 @@ class TestControlFlow(Agreement):
             y, all = Scan<num_scan_inputs = 1, body = b (float[2] s, float[2] e) => (float[2] t, float[2] u) {
                 t = Add(s, e)  u = Identity(t) }>(h, x) }"""
         self.agree(tmp_path, text, {"h": numbers(2), "x": numbers(4, 2)})
-
-    def test_a_loop_that_depends_on_data_is_refused_by_name(self, tmp_path: Path) -> None:
-        text = """(float[2] x, int64 times) => (float[2] y) <bool yes = {1}> {
-            y = Loop(times, yes, x) <body = b (int64 i, bool c, float[2] s) => (bool d, float[2] t) {
-                d = Identity(c)  t = Add(s, s) }> }"""
-        with pytest.raises(CompileError) as caught, self.opened(tmp_path, text):
-            raise AssertionError("not reached")
-        assert (caught.value.code, "how often" in str(caught.value.why)) == ("unsupported-op", True)

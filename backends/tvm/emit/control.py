@@ -1,7 +1,7 @@
 """Branches and loops.
 
-A branch whose condition is known while compiling is written out in place, and so is a loop of known length. TVM has no
-other loop than a function that calls itself, so the rest is refused by name.
+A branch whose condition is known while compiling is written out in place, and so is a loop of known length. Other loops
+become functions (loops.py).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from tvm import relax, tirx
 
+from backends.tvm.emit.loops import by_doubling
 from backends.tvm.emit.op import Emit, Op, Result
 from backends.tvm.emit.shaping import concatenated
 
@@ -40,14 +41,10 @@ def _cast_to_rank(op: Op, x: relax.Expr) -> relax.Expr:
 
 def _loop(op: Op) -> Result:
     body = op.node.attributes["body"].as_graph()
-    trips, condition = op.constant(0), op.constant(1)
-    if op.has(0) and trips is None:
-        op.refuse("how often it runs depends on data")
-    if trips is None or (op.has(1) and condition is None):
-        op.refuse("when it ends depends on data")
+    trips, condition = op.constant(0) if op.has(0) else None, op.constant(1) if op.has(1) else None
+    if trips is None or (op.has(1) and condition is None) or trips.item() > _LONGEST:
+        return by_doubling(op)
     count = int(trips.item()) if condition is None or condition.item() else 0
-    if count > _LONGEST:
-        op.refuse(f"it runs {count} times, and up to {_LONGEST} steps are written out")
     carried = [op.value(place) for place in range(2, len(op.node.inputs))]
     state: list[Any] = [op.emitter.entry(value) for value in carried]
     collected: list[list[relax.Expr]] = []
@@ -55,7 +52,7 @@ def _loop(op: Op) -> Result:
         outputs = op.emitter.inline_entries(body, [step, True, *state])
         stay = op.emitter.constant_of(outputs[0])
         if stay is None:
-            op.refuse("when it ends depends on data")
+            return by_doubling(op)
         state = outputs[1 : 1 + len(carried)]
         for place, entry in enumerate(outputs[1 + len(carried) :]):
             if step == 0:

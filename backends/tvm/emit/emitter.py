@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -177,6 +178,15 @@ class Emitter:
         self.bb.end_scope()
         self._entries = outer
         return relax.SeqExpr([block], results)
+
+    @contextmanager
+    def apart(self, given: Mapping[ir.Value, relax.Expr]) -> Iterator[None]:
+        """For a function of its own, which sees what it is given, and what is known while compiling."""
+        outer = self._entries
+        self._entries = {value: Entry(known=entry.known) for value, entry in outer.items() if entry.known is not None}
+        self._entries |= {value: Entry(tensor) for value, tensor in given.items()}
+        yield
+        self._entries = outer
 
     # -- nodes --------------------------------------------------------------------------------------------------
 
