@@ -50,7 +50,8 @@ ROOMS |= {
     "compiler.bisection": {"compiler.driver", "compiler.bundle", "compiler.diagnose", "compiler.frontend"},
     "compiler.api": _STAGES | {"compiler.driver", "compiler.record", "compiler.bisection", "backends"},
     "compiler.check": _STAGES | {"compiler.driver", "compiler.api"},  # is given the targets' probes
-    "compiler.cli": _STAGES | {"compiler.driver", "compiler.record", "compiler.api", "compiler.check", "backends"},
+    "compiler.bench": {"compiler.bundle", "compiler.frontend", "compiler.measure", "compiler.validate", "backends"},
+    "compiler.cli": _STAGES | {"compiler.driver", "compiler.record", "compiler.api", "compiler.check", "compiler.bench", "backends"},
     "backends": {"compiler.bundle", "compiler.cache", "compiler.ir", "compiler.passes"},
 }
 

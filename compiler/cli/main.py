@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "bisect": ("compiler.cli.bisect:bisect", "where a model's numbers begin to differ, and whose fault it is"),
     "inspect": ("compiler.cli.inspect:inspect", "what is in a model file or a bundle"),
     "run": ("compiler.cli.run:run", "run a bundle on data"),
+    "bench": ("compiler.cli.bench:bench", "time bundles of one model side by side, and beside PyTorch"),
     "passes": ("compiler.cli.passes:passes", "the passes in order: what each does, and why it stands there"),
     "diff": ("compiler.cli.diff:diff", "in what two graphs or bundles differ"),
     "targets": ("compiler.cli.targets:targets", "what this machine can build and run, and what to do about the rest"),

@@ -47,6 +47,19 @@ def memory(text: str | None) -> int | None:
         return _bad_size(text)
 
 
+def duration(text: str, where: str) -> float:
+    """Seconds: 90, 90s or 2m."""
+    units = {"s": 1.0, "m": 60.0, "h": 3600.0}
+    number, unit = (text[:-1], text[-1].lower()) if text[-1:].isalpha() else (text, "s")
+    try:
+        seconds = float(number) * units[unit]
+    except (ValueError, KeyError):
+        seconds = -1.0
+    if not seconds > 0:
+        raise UsageError("bad-option", f"'{text}' is no time", where=where, hint="write 60s or 5m")
+    return seconds
+
+
 def _bad_size(text: str) -> int:
     raise UsageError("bad-option", f"'{text}' is no size", where="--memory-limit", hint="write 8G or 512M")
 

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-import os
-import time
-from collections.abc import Callable, Mapping
-from types import ModuleType
+from collections.abc import Mapping
 from typing import Any
 
-from compiler.child import Child, listening
+from compiler.child import Child
 from compiler.contracts import Closing
-from compiler.errors import CompileError
+from compiler.errors import CompileError, PlumblineError
+from compiler.measure.served import Start
 
 _GRACE = 10.0  # seconds that a burst under way may take to its end
+_MOST = 10_000  # calls in a row
 
 
 class Contender(Closing):
@@ -25,66 +22,47 @@ class Contender(Closing):
 
     def __init__(self, name: str, make: str, *arguments: Any, environment: Mapping[str, str] | None = None) -> None:
         self.name = name
-        self._child = Child("compiler.measure.contender:serve", flags=("-W", "ignore"), environment=environment)
+        self._child = Child("compiler.measure.served:serve", flags=("-W", "ignore"), environment=environment)
         try:
-            self._ask((make, arguments))
-        except CompileError:
+            self._ask(make, arguments)
+        except PlumblineError:
             self.close()
             raise
 
-    def burst(self, seconds: float, most: int = 10_000) -> list[float]:
+    def start(self, seconds: float, most: int = _MOST) -> Start:
+        """How it came to life, and its first calls; to be asked before anything else."""
+        found: Start = self._ask("start", (seconds, most))
+        return found
+
+    def burst(self, seconds: float, most: int = _MOST) -> list[float]:
         """The seconds that each of some calls in a row took: at least three, at most `most`."""
-        taken: list[float] = self._ask((seconds, most))
+        taken: list[float] = self._ask("burst", (seconds, most))
         return taken
 
-    def _ask(self, request: tuple[Any, ...]) -> Any:
+    def rate(self, clients: int, seconds: float) -> float:
+        """Calls in a second when so many clients ask at the same time."""
+        found: float = self._ask("rate", (clients, seconds))
+        return found
+
+    def answer(self) -> Any:
+        """What a call gives."""
+        return self._ask("answer", ())
+
+    def peak(self) -> int | None:
+        """The most memory that its process has had, in bytes."""
+        found: int | None = self._ask("peak", ())
+        return found
+
+    def _ask(self, request: str, words: tuple[Any, ...]) -> Any:
         try:
-            self._child.send(request)
-            return self._child.receive()
+            self._child.send((request, words))
+            answer = self._child.receive()
         except (EOFError, OSError):
             message = f"{self.name} ended while it was timed"
             raise CompileError("measurement-failed", message, why=self._child.obituary()) from None
+        if isinstance(answer, PlumblineError):
+            raise answer
+        return answer
 
     def close(self) -> None:
         self._child.end(_GRACE)
-
-
-def serve(requests_fd: int, answers_fd: int) -> None:
-    requests, answers = listening(requests_fd, answers_fd)
-    make, arguments = requests.recv()
-    run = _find(make)(*arguments)
-    run()
-    answers.send(None)
-    while True:
-        try:
-            seconds, most = requests.recv()
-        except EOFError:
-            break
-        answers.send(_timed(run, seconds, most))
-    os._exit(0)  # some runtimes crash in their own shutdown, and everything was answered
-
-
-def _timed(run: Callable[[], object], seconds: float, most: int) -> list[float]:
-    taken: list[float] = []
-    end = time.perf_counter() + seconds
-    while len(taken) < 3 or (time.perf_counter() < end and len(taken) < most):
-        started = time.perf_counter()
-        run()
-        taken.append(time.perf_counter() - started)
-    return taken
-
-
-def _find(make: str) -> Callable[..., Callable[[], object]]:
-    place, _, name = make.rpartition(":")
-    found: Callable[..., Callable[[], object]] = getattr(_module(place), name)
-    return found
-
-
-def _module(place: str) -> ModuleType:
-    if not place.endswith(".py"):
-        return importlib.import_module(place)
-    spec = importlib.util.spec_from_file_location("contender", place)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module

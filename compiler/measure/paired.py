@@ -35,9 +35,10 @@ class Ratio:
 
 @dataclass(frozen=True)
 class Timings:
-    """The medians of each contender's bursts, round by round."""
+    """The medians of each contender's bursts, round by round, and each of its calls."""
 
     rounds: dict[str, list[float]] = field(default_factory=dict)
+    calls: dict[str, list[float]] = field(default_factory=dict)
 
     def median(self, name: str) -> float:
         return statistics.median(self.rounds[name])
@@ -46,11 +47,11 @@ class Timings:
         return ratio(self.rounds[name], self.rounds[against])
 
 
-def ratio(ours: Sequence[float], theirs: Sequence[float]) -> Ratio:
+def ratio(ours: Sequence[float], theirs: Sequence[float], confidence: float = 0.95) -> Ratio:
     """From values taken in pairs: each round's own ratio, and their median."""
     logs = np.log(np.asarray(ours)) - np.log(np.asarray(theirs))
     drawn = np.random.default_rng(0).choice(logs, (_RESAMPLES, len(logs)))
-    low, high = np.quantile(np.median(drawn, axis=1), [0.025, 0.975])
+    low, high = np.quantile(np.median(drawn, axis=1), [(1 - confidence) / 2, (1 + confidence) / 2])
     return Ratio(math.exp(float(np.median(logs))), math.exp(float(low)), math.exp(float(high)))
 
 
@@ -65,7 +66,7 @@ def measure(
     """At least `rounds` rounds of bursts of `seconds`, and more until it is `enough`."""
     for contender in contenders:
         contender.burst(seconds)  # the first calls allocate and fill caches
-    timings = Timings({contender.name: [] for contender in contenders})
+    timings = Timings(*({contender.name: list[float]() for contender in contenders} for _ in range(2)))
     most = most_rounds or 4 * rounds
     for number in range(most):
         if number >= rounds and enough(timings):
@@ -73,5 +74,7 @@ def measure(
         turn = number % len(contenders)
         for contender in (*contenders[turn:], *contenders[:turn]):
             time.sleep(_REST)
-            timings.rounds[contender.name].append(statistics.median(contender.burst(seconds)))
+            taken = contender.burst(seconds)
+            timings.rounds[contender.name].append(statistics.median(taken))
+            timings.calls[contender.name] += taken
     return timings

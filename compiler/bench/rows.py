@@ -1,0 +1,67 @@
+"""What a bench finds out, as data."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from compiler.bench.setting import Setting
+from compiler.measure.latency import Latency
+from compiler.measure.paired import Ratio
+
+
+@dataclass(frozen=True)
+class Error:
+    """How equal the numbers are, beside how fast they came: the share of the error budget, and the verdict."""
+
+    status: str
+    used: float | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One contender at one setting."""
+
+    name: str
+    what: str
+    error: Error
+    disk: int | None = None  # bytes
+    load: float | None = None  # seconds
+    first: float | None = None  # seconds of the first call
+    steady_after: int | None = None  # calls
+    latency: Latency | None = None
+    ratio: Ratio | None = None  # of the time of what it is held against
+    rates: Mapping[int, float] = field(default_factory=dict)  # clients -> calls in a second
+    peak: int | None = None  # bytes
+    failure: str = ""
+
+    @property
+    def verdict(self) -> str:
+        """Whether it is faster, in a word or two."""
+        if self.ratio is None:
+            return ""
+        if not self.ratio.decided:
+            return "no difference"
+        return "faster" if self.ratio.value < 1 else "slower"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Every contender at one setting, timed in turns."""
+
+    setting: Setting
+    against: str
+    rows: Sequence[Row]
+    rounds: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "threads": self.setting.threads,
+            "sizes": dict(self.setting.sizes),
+            "against": self.against,
+            "rounds": self.rounds,
+            "cores": sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
+            "rows": [{**asdict(row), "verdict": row.verdict} for row in self.rows],
+        }

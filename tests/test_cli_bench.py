@@ -1,0 +1,160 @@
+"""`compile bench`: bundles of one model side by side, and beside what one would use without plumbline."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+import compiler
+from compiler.cli.main import run
+
+NETS = """
+import torch
+
+def small():
+    torch.manual_seed(0)
+    return torch.nn.Sequential(torch.nn.Linear(16, 32), torch.nn.GELU(), torch.nn.Linear(32, 4)).eval()
+
+def other():
+    torch.manual_seed(1)
+    return torch.nn.Linear(16, 4).eval()
+"""
+INPUT = "input:float32[batch=1..32,16]"
+QUICK = ("--budget", "8s", "--threads", "1", "--json")
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """small.onnxruntime, small.onnx and other.onnxruntime."""
+    folder = tmp_path_factory.mktemp("bench")
+    (folder / "nets.py").write_text(NETS)
+    for name, target in (("small", "onnxruntime"), ("small", "onnx"), ("other", "onnxruntime")):
+        compiler.compile(f"{folder / 'nets.py'}:{name}", [INPUT], target=target, output=folder, name=name)
+    return folder
+
+
+def bench(capsys: pytest.CaptureFixture[str], *words: str | Path) -> tuple[int, dict[str, Any]]:
+    code = run(["bench", *map(str, words)])
+    return code, json.loads(capsys.readouterr().out)
+
+
+def test_bundles_beside_pytorch_and_a_plain_export(
+    built: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "bench.csv"
+    sizes = ("--batch", "1,8", "--clients", "1,2", "--csv", file)
+    code, told = bench(capsys, built / "small.onnxruntime", *QUICK, *sizes, "--against", "eager,onnxruntime")
+    assert code == 0
+    assert [(table["threads"], table["sizes"]) for table in told["tables"]] == [(1, {"batch": 1}), (1, {"batch": 8})]
+    for table in told["tables"]:
+        eager, plain, ours = table["rows"]
+        assert [row["name"] for row in table["rows"]] == ["eager", "plain onnxruntime", "onnxruntime"]
+        assert table["against"] == "eager"
+        assert eager["ratio"] is None
+        assert table["rounds"] >= 5
+        for row in (eager, plain, ours):
+            latency = row["latency"]
+            assert row["error"]["status"] == "passed"
+            assert 0 < row["error"]["used"] < 1
+            assert 0 < latency["p50"] <= latency["p90"] <= latency["p99"]
+            assert latency["low"] <= latency["mean"] <= latency["high"]
+            assert set(row["rates"]) == {"1", "2"}
+            assert row["peak"] > 2**20
+            assert row["steady_after"] >= 1
+        for row in (plain, ours):
+            assert row["ratio"]["low"] <= row["ratio"]["value"] <= row["ratio"]["high"]
+            assert row["disk"] > 1000
+    lines = list(csv.DictReader(file.read_text().splitlines()))
+    assert [(line["name"], line["batch"]) for line in lines] == [
+        (name, batch) for batch in ("1", "8") for name in ("eager", "plain onnxruntime", "onnxruntime")
+    ]
+    assert all(float(line["latency_p50"]) > 0 for line in lines)
+
+
+def test_a_model_is_compiled_first(built: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = f"{built / 'nets.py'}:other"
+    code, told = bench(capsys, model, "-t", "onnxruntime", "-i", INPUT, "-o", tmp_path, *QUICK)
+    assert code == 0
+    assert [row["name"] for row in told["tables"][0]["rows"]] == ["onnxruntime"]
+    assert told["tables"][0]["sizes"] == {"batch": 1}
+
+
+def test_two_bundles_for_one_target_are_called_by_their_folders(
+    built: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    again = tmp_path / "again.onnxruntime"
+    shutil.copytree(built / "small.onnxruntime", again)
+    code, told = bench(capsys, built / "small.onnxruntime", again, *QUICK)
+    assert code == 0
+    assert [row["name"] for row in told["tables"][0]["rows"]] == ["small.onnxruntime", "again.onnxruntime"]
+
+
+def test_what_a_person_sees(built: Path) -> None:
+    shown = CliRunner().invoke(compiler_group(), ["bench", str(built / "small.onnxruntime"), *QUICK[:4], "--quiet"])
+    assert shown.exit_code == 0
+    assert "batch=1, 1 thread" in shown.output
+    assert "At batch=1, 1 thread, onnxruntime is the fastest" in shown.output
+    assert max(map(len, shown.output.splitlines()[:-1])) <= 100
+
+
+def compiler_group() -> Any:
+    from compiler.cli.main import group
+
+    return group
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "text"),
+    [
+        (["small.onnxruntime", "other.onnxruntime"], "different-models", "not the same model"),
+        (["small.onnxruntime", "--against", "eagre"], "bad-option", "did you mean 'eager'?"),
+        (["small.onnxruntime", "--size", "btch=2"], "unknown-dim", "did you mean 'batch'?"),
+        (["small.onnxruntime", "--batch", "64"], "bad-option", "out of the range"),
+        (["small.onnxruntime", "--batch", "two"], "bad-option", "write 1,8"),
+        (["small.onnxruntime", "--budget", "soon"], "bad-option", "write 60s or 5m"),
+        (["small.onnxruntime", "--budget", "0.01s"], "budget-too-short", "too short to time 1 contenders"),
+        (["gone.onnxruntime"], "not-a-bundle", "gone.onnxruntime"),
+    ],
+)
+def test_what_cannot_be_compared(
+    built: Path, capsys: pytest.CaptureFixture[str], words: list[str], code: str, text: str
+) -> None:
+    things = [str(built / word) if word.endswith(".onnxruntime") else word for word in words]
+    assert run(["bench", *things, "--json"]) != 0
+    error = json.loads(capsys.readouterr().out)["error"]
+    assert error["code"] == code
+    assert text in json.dumps(error)
+
+
+def test_a_bundle_that_was_made_from_a_model_that_is_gone(
+    built: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "nets.py").write_text(NETS)
+    compiler.compile(f"{tmp_path / 'nets.py'}:small", [INPUT], target="onnxruntime", output=tmp_path, name="small")
+    (tmp_path / "nets.py").unlink()
+    assert run(["bench", str(tmp_path / "small.onnxruntime"), "--against", "eager", "--json"]) == 2
+    assert json.loads(capsys.readouterr().out)["error"]["code"] == "no-model"
+    words = ["--against", "eager", "--model", f"{built / 'nets.py'}:small"]
+    code, told = bench(capsys, tmp_path / "small.onnxruntime", *QUICK, *words)
+    assert code == 0
+    assert told["tables"][0]["rows"][0]["error"]["status"] == "passed"
+
+
+def test_one_that_cannot_start_is_told_and_the_others_are_timed(
+    built: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = tmp_path / "broken.onnxruntime"
+    shutil.copytree(built / "small.onnxruntime", broken)
+    (broken / "model.onnx").write_bytes(b"changed")
+    code, told = bench(capsys, broken, built / "small.onnxruntime", *QUICK)
+    assert code == 1
+    rows = told["tables"][0]["rows"]
+    assert rows[0]["failure"]
+    assert rows[0]["latency"] is None
+    assert rows[1]["latency"]["p50"] > 0
