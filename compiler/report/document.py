@@ -60,7 +60,7 @@ def _verdict(manifest: Mapping[str, Any]) -> list[str]:
         (
             output["output"],
             words.mark(output) if output["passed"] else f"**{words.mark(output)}**",
-            words.percent(output["used"]),
+            words.budget(output),
             output["why"],
             words.element(output["worst"]),
             output["case"],

@@ -74,6 +74,12 @@ def edge_how(edge: Mapping[str, Any]) -> str:
     return f"{edge['how']} ({edge['why']})" if edge["why"] else str(edge["how"])
 
 
+def budget(output: Mapping[str, Any]) -> str:
+    """How much of it an output uses, and by what."""
+    parts = ", ".join(f"{name} {percent(share)}" for name, share in output["shares"].items())
+    return f"{percent(output['used'])} ({parts})" if len(output["shares"]) > 1 else percent(output["used"])
+
+
 def mark(output: Mapping[str, Any]) -> str:
     """An output's verdict in a table, and what decided it if that was not the budget."""
     word = "passed" if output["passed"] else "FAILED"
