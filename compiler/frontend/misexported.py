@@ -196,6 +196,15 @@ def _convolved(data: torch.Tensor, weight: torch.Tensor, bias: None, *rest: Any)
     return F.conv3d(data, weight, torch.zeros(weight.shape[0], dtype=weight.dtype), *rest)
 
 
+def _by_a_size(node: torch.fx.Node, given: dict[str, Any]) -> bool:
+    return isinstance(given["other"], torch.fx.Node) and not node.meta["val"].dtype.is_floating_point
+
+
+def _remainder(data: torch.Tensor, size: int) -> torch.Tensor:
+    """The exporter wants a number where a dynamic dim's size stands."""
+    return data - torch.div(data, size, rounding_mode="floor") * size
+
+
 def _log_sigmoid(data: torch.Tensor) -> torch.Tensor:
     """The logarithm of what was rounded to 1 is 0."""
     return -F.softplus(-data)
@@ -236,6 +245,7 @@ _RULES: dict[Any, tuple[_Applies, Callable[..., torch.Tensor]]] = {
     _aten.linalg_multi_dot.default: (_always, _multiplied),
     _aten.log_softmax.int: (_converts, _log_softmax),
     _aten.pad.default: (_goes_round, _circular),
+    _aten.remainder.Scalar: (_by_a_size, _remainder),
     _aten.scatter.src: (_scatters_some, _scatter),
     _aten.scatter_add.default: (_scatters_some, _scatter_add),
     _aten.scatter_reduce.two: (_reduces_otherwise, _scatter_reduce),

@@ -152,3 +152,7 @@ def test_a_chain_of_matrices_of_any_size() -> None:
 def test_fewer_indices_than_there_is_to_scatter(scatter: Callable[..., torch.Tensor]) -> None:
     index = torch.tensor([[2, 0], [1, 3]])
     at_sizes(lambda x: scatter(x, index), "x:float32[m=2..9,5]", (2, 9))
+
+
+def test_a_remainder_by_a_size() -> None:
+    at_sizes(lambda x: torch.remainder((x * 9).long(), x.shape[0]).float(), "x:float32[m=2..9,5]", (2, 7, 9))
