@@ -75,8 +75,9 @@ def _exported(request: Request) -> Program:
 
 
 def _torchscript(request: Request) -> Program:
+    from compiler.frontend.arguments import script_arguments
     from compiler.frontend.loaders.torchscript import load_torchscript
-    from compiler.frontend.torch_program import TorchProgram, script_arguments
+    from compiler.frontend.torch_program import TorchProgram
 
     module, traced = load_torchscript(request.path, request.trust)
     names = [argument.name for argument in script_arguments(module)]

@@ -16,10 +16,11 @@ from torch.fx.experimental.symbolic_shapes import ConstraintViolationError
 from torch.utils import _pytree as pytree
 
 from compiler.contracts import Array, Arrays, Dim, Inside, Scores, Source, TensorSpec
-from compiler.errors import CompileError, UsageError, did_you_mean
+from compiler.errors import CompileError, UsageError
 from compiler.frontend import graph_ranges, onnx_export
+from compiler.frontend.arguments import arrange, parameters_of
 from compiler.frontend.arrays import to_numpy, to_torch
-from compiler.frontend.call import Call, Constant, call_of, spelled_out
+from compiler.frontend.call import Call, call_of, spelled_out
 from compiler.frontend.changed_inputs import ReturningChanged, changed_inputs, told
 from compiler.frontend.exported_facts import (
     exported_outputs,
@@ -31,7 +32,7 @@ from compiler.frontend.exported_facts import (
 from compiler.frontend.index_outputs import IndexOutputs
 from compiler.frontend.inside import ExportedInside
 from compiler.frontend.lifted_noise import Lifted, Watch, Watched, refuse_to_lift, sizes_of
-from compiler.frontend.naming import nest, tensor_outputs
+from compiler.frontend.naming import tensor_outputs
 from compiler.frontend.oracle import float64_oracle
 from compiler.frontend.program import InputRange, Parameter
 from compiler.frontend.recurrent import dynamic_recurrence
@@ -96,16 +97,7 @@ class TorchProgram:
     def parameters(self) -> tuple[Parameter, ...]:
         if self._given is not None:
             return tuple(Parameter(str(spec), required=True) for spec in exported_specs(self._given))
-        if isinstance(self._module, torch.jit.ScriptModule):
-            arguments = script_arguments(self._module)
-            return tuple(
-                Parameter(argument.name, not argument.has_default_value(), str(argument.type)) for argument in arguments
-            )
-        return tuple(
-            Parameter(name, _is_required(parameter), _annotation(parameter))
-            for name, parameter in inspect.signature(self._module.forward).parameters.items()
-            if parameter.kind is not parameter.VAR_KEYWORD
-        )
+        return parameters_of(self._module)
 
     def declared(self) -> tuple[TensorSpec, ...]:
         return exported_specs(self._given) if self._given is not None else self._specs
@@ -146,7 +138,7 @@ class TorchProgram:
     ) -> tuple[TensorSpec, ...]:
         if self._given is not None or isinstance(self._module, torch.jit.ScriptModule):
             raise refuse_to_lift("an exported program" if self._given is not None else "a script")
-        call = self._arrange([spec.name for spec in specs], {**self._constants, **constants})
+        call = arrange(self._module, [spec.name for spec in specs], {**self._constants, **constants})
         watch, tensors = Watch(), {name: to_torch(array) for name, array in example.items()}
         exported = self._export(Watched(self._module, watch), call, specs, tensors)
         dims, taken = sizes_of(exported, call, specs), {spec.name for spec in specs}
@@ -164,7 +156,7 @@ class TorchProgram:
             return
         # A mixture of experts as one batched product: grouped products are neither exported nor known in float64.
         _choose(self._module, "set_experts_implementation", "batched_mm")
-        self._call = self._arrange([spec.name for spec in specs], {**self._constants, **constants})
+        self._call = arrange(self._module, [spec.name for spec in specs], {**self._constants, **constants})
         tensors = {name: to_torch(array) for name, array in example.items()}
         if isinstance(self._module, torch.jit.ScriptModule):
             self._trace_script(specs, tensors)
@@ -200,52 +192,6 @@ class TorchProgram:
                     )
         self._source = replace(self._source, route="ExportedProgram")
         refuse_outputs(exported_outputs(self._given))
-
-    def _arrange(self, names: list[str], constants: Mapping[str, Any]) -> Call:
-        tree = nest([*names, *constants])
-        # A None stands for a place in a tuple that was left out.
-        fixed: dict[Any, Any] = {None: None, **constants}
-        wrapped = pytree.tree_map(lambda leaf: Constant(fixed[leaf]) if leaf in fixed else leaf, tree)
-        if isinstance(self._module, torch.jit.ScriptModule):
-            return self._arrange_script(wrapped)
-        args: list[Any] = []
-        kwargs: dict[str, Any] = {}
-        signature = inspect.signature(self._module.forward).parameters
-        open_ended = any(parameter.kind is parameter.VAR_KEYWORD for parameter in signature.values())
-        _check_names(wrapped, list(signature), self.parameters(), open_ended=open_ended)
-        # What stands before `*rest` can only be given by position once there is a rest.
-        rest = any(
-            parameter.kind is parameter.VAR_POSITIONAL and name in wrapped for name, parameter in signature.items()
-        )
-        for name, parameter in signature.items():
-            positional = parameter.kind is parameter.POSITIONAL_ONLY or (
-                rest and parameter.kind is parameter.POSITIONAL_OR_KEYWORD
-            )
-            if name not in wrapped:
-                if positional and rest:
-                    args.append(Constant(parameter.default))
-            elif parameter.kind is parameter.VAR_POSITIONAL:
-                if not isinstance(wrapped[name], tuple):
-                    raise UsageError(
-                        "bad-input-spec",
-                        f"'{name}' stands for any number of inputs",
-                        hint=f"call them {name}.0, {name}.1 and so on",
-                    )
-                args.extend(wrapped[name])
-            elif positional:
-                args.append(wrapped[name])
-            else:
-                kwargs[name] = wrapped[name]
-        kwargs |= {name: value for name, value in wrapped.items() if name not in signature}
-        return Call.of(tuple(args), kwargs)
-
-    def _arrange_script(self, wrapped: Mapping[str, Any]) -> Call:
-        """All by position; what is left out before the last one is at its default."""
-        arguments = script_arguments(self._module)
-        _check_names(wrapped, [argument.name for argument in arguments], self.parameters(), open_ended=False)
-        count = max((place for place, argument in enumerate(arguments, 1) if argument.name in wrapped), default=0)
-        defaults = {argument.name: Constant(argument.default_value) for argument in arguments[:count]}
-        return Call.of(tuple((defaults | dict(wrapped)).values()), {})
 
     def _export(
         self,
@@ -395,11 +341,6 @@ def _evaluated(module: torch.nn.Module | None) -> torch.nn.Module:
     return module.eval()
 
 
-def script_arguments(module: Any) -> list[Any]:
-    """What a ScriptModule's forward takes, without itself."""
-    return list(module.forward.schema.arguments[1:])
-
-
 def _choose(module: Any, setting: str, kernel: str) -> bool:
     """transformers' models let one choose between implementations of the same mathematics."""
     if not hasattr(module, setting):
@@ -409,35 +350,6 @@ def _choose(module: Any, setting: str, kernel: str) -> bool:
     except (ValueError, AttributeError):
         return False  # this model has no such kernel
     return True
-
-
-def _is_required(parameter: inspect.Parameter) -> bool:
-    return parameter.default is parameter.empty and parameter.kind is not parameter.VAR_POSITIONAL
-
-
-def _annotation(parameter: inspect.Parameter) -> str:
-    if parameter.annotation is parameter.empty:
-        return ""
-    text = parameter.annotation  # already text where annotations are postponed
-    return (text if isinstance(text, str) else inspect.formatannotation(text)).replace("torch.", "")
-
-
-def _check_names(given: Mapping[str, Any], known: list[str], takes: tuple[Parameter, ...], *, open_ended: bool) -> None:
-    for name in given:
-        if name not in known and not open_ended:
-            raise UsageError(
-                "unknown-input",
-                f"the model takes no input '{name}'",
-                why=f"it takes {', '.join(map(str, takes))}",
-                hint=did_you_mean(name, known),
-            )
-    if missing := [parameter for parameter in takes if parameter.required and parameter.name not in given]:
-        raise UsageError(
-            "input-mismatch",
-            f"the input '{missing[0].name}' is missing",
-            why=f"the model takes {', '.join(map(str, takes))}",
-            hint=f"add --input '{missing[0].name}{'=VALUE' if missing[0].is_scalar else ':DTYPE[DIMS]'}'",
-        )
 
 
 def _dynamic_shapes(specs: tuple[TensorSpec, ...]) -> dict[str, Any]:
