@@ -73,7 +73,7 @@ SLICES = templates(
     {x}[0]
     {x}[-1]
     {x}[..., 0]
-    {x}[:, None] if {x}.dim() > 1 else {x}[None]
+    {matrix}[:, None]
     {x}[..., 1:]
     {x}[..., :-1]
     {x}[1:]
@@ -91,7 +91,7 @@ SLICES = templates(
     torch.chunk({image}, 2, 1)
     F.pad({x}, (1, 2))
     F.pad({x}, (0, 1), value={number})
-    F.pad({x}, (-1, 2)) if {x}.shape[-1] > 1 else {x}
+    F.pad({rows}, (-1, 2))
     F.pad({image}, (1, 0, 2, 1))
     F.pad({image}, (1, 1, 1, 1), mode="reflect")
     F.pad({image}, (1, 2, 0, 1), mode="replicate")

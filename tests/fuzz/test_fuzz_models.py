@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from fuzz_models import GRAMMAR, Found, coverage, recorded, summary
+from model_known import KNOWN, PAGE, Known
 from model_maker import Maker, make
 from model_reduce import reduced
 from model_source import Model, is_fixed
@@ -74,3 +75,8 @@ def test_the_summary_counts_operators_with_their_overloads_together(tmp_path: Pa
     found = Found.of('{"seed": 1, "outcomes": {}, "operators": ["aten.add.Tensor", "aten.add.Scalar", "cond"]}')
     assert coverage([found]) == {"add": 2, "cond": 1}
     assert any("2 ATen operators" in line for line in summary([found]))
+
+
+@pytest.mark.parametrize("known", KNOWN, ids=lambda known: known.why)
+def test_known_issues_stand_on_their_page(known: Known) -> None:
+    assert f"## {known.heading}\n" in PAGE.read_text(encoding="utf-8")
