@@ -175,7 +175,8 @@ class _Bisection:
             search = KernelSearch(lowered, truth, question, runtime, self._clock)
             finding = search.find()
             if finding is not None:
-                diagnosis = self._answer("runtime", version, "", question, *notes, *search.notes)
+                doubts = [] if _standard(finding.nodes) else notes
+                diagnosis = self._answer("runtime", version, "", question, *doubts, *search.notes)
                 diagnosis = diagnosis.with_finding(finding)
                 sentence = f"{version} computes {together(diagnosis.nodes)} wrongly."
                 return replace(diagnosis, sentence=sentence), finding
@@ -185,6 +186,11 @@ class _Bisection:
             sentence = f"{version} is given the right graph, and what it does wrong does not show again."
             notes.append("in a fresh session, on one case alone, the numbers are within their budget")
         return self._answer("runtime", version, sentence, asked[0], *notes), None
+
+
+def _standard(nodes: Sequence[ir.Node]) -> bool:
+    """Whether all are ONNX's own operators, which mean the same before and after the passes that bring others."""
+    return all(node.domain in ("", "ai.onnx.ml") for node in nodes)
 
 
 def _comparable(model: ir.Model, truth: Truth) -> Truth:

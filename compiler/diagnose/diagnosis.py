@@ -110,7 +110,8 @@ def place_of(node: ir.Node) -> Place:
     origin = provenance(node)
     operator = f"{node.domain}::{node.op_type}" if node.domain else node.op_type
     line = f"{origin.file}:{origin.line}" if origin and origin.path else ""
-    return Place(operator, node.name or "", origin.module if origin else "", line, describe(node))
+    words = describe(node) if node.name else f"{describe(node)}, which gives '{node.outputs[0].name}'"
+    return Place(operator, node.name or "", origin.module if origin else "", line, words)
 
 
 def together(nodes: Sequence[Place]) -> str:

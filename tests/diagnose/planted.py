@@ -187,8 +187,8 @@ class Plant:
 FAULTS = ("scaled", "shifted", "rounded")
 
 
-def spoiled(node: ir.Node, fault: str) -> None:
-    """Whoever reads the node's first result reads it with a fault."""
+def spoiled(node: ir.Node, fault: str, *, under_its_name: bool = False) -> None:
+    """Whoever reads the node's first result reads it with a fault; which may take its name, too."""
     graph, value = node.graph, node.outputs[0]
     assert isinstance(graph, ir.Graph) and value.dtype is not None
     if fault == "rounded":
@@ -205,7 +205,7 @@ def spoiled(node: ir.Node, fault: str) -> None:
     last.name = f"{node.name}_spoiled"
     result = last.outputs[0]
     result.name, result.type, result.shape = f"{value.name}_spoiled", value.type, value.shape
-    if value.is_graph_output():
+    if under_its_name or value.is_graph_output():
         value.name, result.name = f"{value.name}_right", value.name
     value.replace_all_uses_with(result, replace_graph_outputs=True)
     nodes[0].replace_input_with(0, value)
