@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import ast
+import re
+import shlex
 import shutil
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
@@ -19,6 +24,8 @@ import compiler
 from compiler import bundle, cache
 from compiler.contracts import Array, Dim
 from compiler.errors import CompileError, UsageError
+
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "backends" / "openvino.md").read_text(encoding="utf-8")
 
 
 def weights(seed: int) -> Array:
@@ -163,6 +170,39 @@ class TestOpenVino(BackendContract):
         monkeypatch.setenv(cache.ROOT, "off")
         with self.opened(folder, AFFINE, N, cache="yes") as session:
             assert session.effective["loaded_from_cache"] is False
+
+    # -- with OpenVINO's own tools, as the page shows it ----------------------------------------------------------
+
+    def test_it_runs_without_plumbline(self, compiled: Path, folder: Path) -> None:
+        self.lay_out(compiled, folder)
+        code = re.search(r"```python\n(.*?)```", PAGE, re.S)
+        assert code is not None
+        asked = (
+            code[1] + "\nimport sys; assert not {'compiler', 'backends'} & sys.modules.keys(); print(output.tolist())"
+        )
+        done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, cwd=folder, timeout=120)
+        assert done.returncode == 0, done.stderr
+        with backends.load(compiled) as session:
+            want = session({"x": np.ones((3, 16), np.float32)})["output"]
+        np.testing.assert_array_equal(np.array(ast.literal_eval(done.stdout), np.float32), want)
+
+    def test_benchmark_app_computes_in_what_the_file_says(self, compiled: Path, folder: Path) -> None:
+        self.lay_out(compiled, folder)
+        settings, command = (
+            re.search(r"```json\n(.*?)```", PAGE, re.S),
+            re.search(r"^    (benchmark_app .*)", PAGE, re.M),
+        )
+        assert settings is not None and command is not None
+        (folder / "cpu.json").write_text(settings[1])
+        program = str(Path(sys.executable).with_name("benchmark_app"))
+        words = [program, *shlex.split(command[1])[1:], "-niter", "2"]
+        done = subprocess.run(words, capture_output=True, text=True, cwd=folder, timeout=120)
+        assert done.returncode == 0, done.stdout
+        assert "EXECUTION_MODE_HINT: ExecutionMode.ACCURACY" in done.stdout
+        assert "INFERENCE_PRECISION_HINT: <Type: 'float32'>" in done.stdout
+
+    def lay_out(self, compiled: Path, folder: Path) -> None:
+        shutil.copytree(compiled, folder / "build" / "mynet.openvino")
 
     # -- whole numbers ------------------------------------------------------------------------------------------
 
