@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("things", nargs=-1, required=True)
 @click.option("--targets", "-t", help="compile MODEL for these first: a,b or all")
-@click.option("--against", default="", metavar="LIST", help="also time eager, inductor, onnxruntime, openvino")
+@click.option("--against", metavar="LIST", help="also time eager, inductor, onnxruntime, openvino")
 @click.option("--model", metavar="MODEL", help="where the model of the bundles is, for --against")
 @click.option("--input", "-i", "input_specs", multiple=True, metavar="SPEC", help="name:dtype[dims], or name=VALUE")
 @click.option("--inputs", "data", metavar="FILE", help="real data to time with: .npz or .safetensors")
@@ -51,7 +51,7 @@ def bench(context: click.Context, /, **given: Any) -> int:
     from compiler.frontend.examples import read_inputs
 
     options = configured(context, given)
-    against = tuple(word.strip() for word in options["against"].split(",") if word.strip())
+    against = tuple(word.strip() for word in (options["against"] or "").split(",") if word.strip())
     clients = tuple(numbers(options["clients"], "--clients"))
     budget = duration(options["budget"], "--budget")
     data = read_inputs(Path(options["data"])) if options["data"] else None

@@ -24,12 +24,13 @@ from typing import Any
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[2]
-HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(ROOT))
 
-from compiler.contracts import Dim  # noqa: E402
-from compiler.errors import CompileError  # noqa: E402
+from compiler.bench.subject import Asked  # noqa: E402
+from compiler.contracts import Array, Arrays, Dim  # noqa: E402
+from compiler.errors import CompileError, PlumblineError  # noqa: E402
 from compiler.frontend.examples import draw  # noqa: E402
+from compiler.frontend.program import InputRange, Request  # noqa: E402
 from compiler.frontend.specs import parse  # noqa: E402
 from compiler.measure.contender import Contender  # noqa: E402
 from compiler.measure.paired import Ratio, Timings, measure  # noqa: E402
@@ -38,7 +39,8 @@ from models.table import factory, models  # noqa: E402
 COMPILE = str(Path(sys.executable).with_name("compile"))
 THREADS = 2
 TARGETS = ("onnxruntime", "openvino", "tvm")
-PLAIN = {"onnxruntime": "plain.onnx", "openvino": "plain.xml"}
+RUNNABLES = "compiler.bench.runnables:"
+PLAIN = {"onnxruntime": ("onnx_file", "plain.onnx"), "openvino": ("openvino_file", "plain.xml")}
 
 # What is held against what, and the bound. TVM is held against the best that ONNX Runtime does.
 AGAINST = {
@@ -79,17 +81,15 @@ def fixed(specs: Sequence[str], sizes: dict[str, int]) -> list[str]:
     return [f"{spec.name}:{spec.dtype}[{','.join(map(str, spec.shape(sizes)))}]" for spec in parse(specs).tensors]
 
 
-def inputs_for(bundle: Path, specs: Sequence[str], file: Path) -> None:
+def inputs_for(bundle: Path, specs: Sequence[str]) -> dict[str, Array]:
     """Data that the model's own ranges allow, as the bundle remembers them."""
-    from compiler.frontend.program import InputRange
-
     ranges = json.loads((bundle / "manifest.json").read_text())["reference"]["ranges"]
     rng = np.random.default_rng(0)
     arrays = {}
     for spec in parse(specs).tensors:
         allowed = InputRange(**ranges[spec.name]) if spec.name in ranges else None
         arrays[spec.name] = draw(spec, {}, allowed, rng)
-    np.savez(file, **arrays)
+    return arrays
 
 
 def build(reference: str, name: str, target: str, specs: Sequence[str], folder: Path) -> Built:
@@ -107,19 +107,14 @@ def build(reference: str, name: str, target: str, specs: Sequence[str], folder: 
     return Built(place, seconds, "", f"{worst:.0%}")
 
 
-def plain(reference: str, inputs: Path, route: str, folder: Path) -> Path | None:
-    command = [
-        sys.executable,
-        "-W",
-        "ignore",
-        str(HERE / "plain_convert.py"),
-        reference,
-        str(inputs),
-        str(folder),
-        route,
-    ]
-    done = subprocess.run(command, capture_output=True, cwd=ROOT, check=False)
-    return folder / PLAIN[route] if done.returncode == 0 else None
+def plain(asked: Asked, specs: Sequence[str], inputs: Arrays, route: str, folder: Path) -> Path | None:
+    """What one would export by hand; None where that fails."""
+    function, file = PLAIN[route]
+    try:
+        with Contender(f"plain {route}", RUNNABLES + function, asked, tuple(specs), inputs, folder / file):
+            return folder / file
+    except PlumblineError:
+        return None
 
 
 def steady(reference: str) -> Any:
@@ -166,24 +161,24 @@ def rows(name: str, targets: Sequence[str], size: str, arguments: argparse.Names
     specs = fixed(specs, sizes_of(specs))
     reference = factory(name, size)
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        work, inputs = Path(folder), Path(folder) / "inputs.npz"
+        work, asked = Path(folder), Asked(Request(reference))
         wanted = ["onnxruntime", *(target for target in targets if target != "onnxruntime")]
         built = {target: build(reference, name, target, specs, work) for target in wanted}
-        inputs_for(next(one.folder for one in built.values() if not one.failure), specs, inputs)
+        inputs = inputs_for(next(one.folder for one in built.values() if not one.failure), specs)
         contenders: dict[str, Contender] = {}
 
-        def enter(label: str, make: str, place: Path) -> None:
-            contender = Contender(label, f"{HERE / 'contenders.py'}:{make}", str(place), str(inputs), THREADS)
+        def enter(label: str, make: str, place: Path, *more: Any) -> None:
+            contender = Contender(label, RUNNABLES + make, str(place), inputs, THREADS, *more)
             contenders[label] = stack.enter_context(contender)
 
         for target, one in built.items():
             if not one.failure and (target in targets or "tvm" in targets):
-                enter(target, "bundle", one.folder)
+                enter(target, "bundle", one.folder, {})
         for route in PLAIN:
-            if route in targets and (place := plain(reference, inputs, route, work)) is not None:
+            if route in targets and (place := plain(asked, specs, inputs, route, work)) is not None:
                 enter(f"plain {route}", f"plain_{route}", place)
         for target in targets:
-            yield _compared(name, target, built[target], contenders, enter, arguments)
+            yield _compared(name, target, built[target], contenders, arguments)
 
 
 def _compared(
@@ -191,7 +186,6 @@ def _compared(
     target: str,
     built: Built,
     contenders: dict[str, Contender],
-    enter: Any,
     arguments: argparse.Namespace,
 ) -> Row:
     against, bound = AGAINST[target]
