@@ -217,7 +217,7 @@ def test_a_product_of_integers_that_overflows() -> None:
 
 def test_openvino_is_refused_where_a_product_may_overflow(tmp_path: Path) -> None:
     def squared(x: torch.Tensor) -> torch.Tensor:
-        large = torch.arange(x.shape[1]) * 1_000_000
+        large = torch.arange(x.shape[0]) * 1_000_000
         return large * large
 
     with pytest.raises(CompileError) as caught:
