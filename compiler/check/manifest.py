@@ -48,6 +48,7 @@ class Entry:
     contract: tuple[str, ...] = ()
     atol: float | None = None
     rtol: float | None = None
+    lift_random: bool = False
     may_only_be_built: tuple[str, ...] = ()  # targets
     known_failures: Mapping[str, str] = field(default_factory=dict)  # target -> why
     files: tuple[Path, ...] = ()  # what else its numbers depend on
@@ -153,6 +154,7 @@ def _entry(path: Path, name: str, table: Mapping[str, Any], size: str, line: int
         tuple(_clause(folder, text) for text in said.get("contract", ())),
         said.get("atol"),
         said.get("rtol"),
+        said.get("lift_random", Entry.lift_random),
         tuple(said.get("may_only_be_built", ())),
         said.get("known_failures", {}),
         tuple(file for pattern in said.get("files", ()) for file in _files(path, name, folder, pattern)),
@@ -254,6 +256,7 @@ _OF_ONE: dict[str, Kind] = {
     **{key: kind for key, kind in _OF_ALL.items() if key != "size"},
     **dict.fromkeys(("model", "file", "full", "small", "data", "factory", "translate"), _NAME),
     **dict.fromkeys(("inputs", "small_inputs", "files"), _LIST),
+    "lift_random": (_flag, "true or false"),
     "known_failures": (_reasons, "targets with the reason of each"),
     **dict.fromkeys(("expect", "small_expect"), (_counts, "operators with how many of each")),
 }

@@ -93,6 +93,7 @@ def _job(task: Task, target: str) -> Job:
         options=entry.options.get(target, {}),
         seed=entry.seed,
         effort=entry.effort,
+        lift_random=entry.lift_random,
         terms=asked(entry.contract, entry.atol, entry.rtol),
     )
 

@@ -54,12 +54,14 @@ def show_comparison(rows: Iterable[Row]) -> None:
     console = page()
     table = grid("target", "verdict", "of its budget", "size", "bundle")
     table.columns[1].no_wrap = True
+    edges = []
     for target, found in rows:
         if isinstance(found, str):
             table.add_row(target, Text(found, style="bold red"))
             continue
         folder, manifest = found
         verdict, artifact = manifest["verdict"], manifest["artifact"]
+        edges += [f"{target}: {line}"] if (line := words.edge_behaviour(verdict)) else []
         worst = max((float(output["used"]) for output in verdict["outputs"]), default=None)
         table.add_row(
             target,
@@ -69,6 +71,8 @@ def show_comparison(rows: Iterable[Row]) -> None:
             str(folder),
         )
     console.print(table)
+    for line in edges:
+        console.print(Text(line))
 
 
 def show_verdict(bundle: str, verdict: Mapping[str, Any], *, quiet: bool) -> None:

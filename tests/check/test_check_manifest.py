@@ -122,6 +122,11 @@ def test_a_contract_and_tolerances(tmp_path: Path) -> None:
     assert (entry.atol, entry.rtol) == (1e-3, 0)
 
 
+def test_what_a_model_draws_may_be_lifted(tmp_path: Path) -> None:
+    assert [entry.lift_random for entry in read(tmp_path, MINIMAL + "lift_random = true\n").entries] == [True]
+    assert [entry.lift_random for entry in read(tmp_path, MINIMAL).entries] == [False]
+
+
 @pytest.mark.parametrize("line", ['atol = "small"', "rtol = -1", "atol = nan", 'contract = "cosine>=0.9"'])
 def test_what_is_no_contract_or_tolerance(tmp_path: Path, line: str) -> None:
     with pytest.raises(UsageError) as caught:
