@@ -18,7 +18,7 @@ from compiler.errors import CompileError, UsageError
 Shape = tuple[int, ...]
 Result = TypeVar("Result")
 
-_ALIGNED = 256  # bytes; TensorRT takes no other addresses
+_ALIGNED = 256  # bytes; what TensorRT asks of those who allocate for it
 
 
 class Execution:
