@@ -33,7 +33,7 @@ class Runnable:
 def bundle(folder: str, inputs: Arrays, threads: int, options: Mapping[str, Any]) -> Runnable:
     import backends
 
-    session = backends.load(folder, **{"threads": threads, **options})
+    session = backends.load(folder, threads=threads, options=options)
     return Runnable(lambda: session(inputs), lambda: list(session(inputs).values()))
 
 
