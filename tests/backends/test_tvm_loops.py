@@ -76,6 +76,14 @@ class TestLoops(Agreement):
         )
         self.agree(tmp_path, text, {"x": numbers(2)}, rtol=1e-4)
 
+    def test_a_size_within_that_depends_on_data(self, tmp_path: Path) -> None:
+        text = """(float[5] x, float[1] z, int64 times) => (float[1] y, float[k,1] all)
+            <bool yes = {1}, int64[1] one = {1}, int64[1] at = {0}> {
+            y, all = Loop(times, yes, z) <body = b (int64 i, bool c, float[1] s) => (bool d, float[1] t, float[1] u) {
+                d = Identity(c)  from = Unsqueeze(i, at)  to = Add(from, one)  part = Slice(x, from, to)
+                t = Add(s, part)  u = Identity(t) } > }"""
+        self.agree(tmp_path, text, *[{"x": numbers(5), "z": numbers(1), "times": np.array(n)} for n in (1, 5)])
+
     @pytest.mark.parametrize("body", ["t = Concat<axis = 0>(s, s)", "t = Slice(s, f, l)"])
     def test_what_it_carries_has_one_shape(self, tmp_path: Path, body: str) -> None:
         text = f"""(float[2] x, int64 times) => (float[k] y)

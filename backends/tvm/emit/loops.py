@@ -91,9 +91,10 @@ def _step(
         made = emitter.inline_entries(body, [params[0], True, *params[1 : 1 + len(initial)]])
         results = [emitter.tensor_of(entry) for entry in made]
         results[0] = op.reshape(results[0], [])
-        for before, after in zip(initial, results[1:], strict=False):
-            if not _same_type(op, before.ty, after.ty):
-                op.refuse(f"it is not of known length, and what it carries changes from {before.ty} to {after.ty}")
+        kept = [_kept(op, after, before.ty) for before, after in zip(initial, results[1:], strict=False)]
+        # What is collected is often what is carried, too.
+        known = dict(zip(results[1:], kept, strict=False))
+        results[1:] = [*kept, *(known.get(value, value) for value in results[1 + len(kept) :])]
         for element in results[1 + len(initial) :]:
             if element.ty.shape is None or not _named(element.ty.shape.values) <= _sizes_of(handed):
                 op.refuse("it is not of known length, and the size of what it collects depends on data")
@@ -181,10 +182,18 @@ def _and(op: Op, one: Any, other: Any) -> Any:
     return op.emit(relax.op.logical_and(one, other))
 
 
-def _same_type(op: Op, one: Any, other: Any) -> bool:
-    if one.dtype != other.dtype or other.shape is None or len(one.shape) != len(other.shape):
-        return False
-    return all(op.same(a, b) for a, b in zip(one.shape.values, other.shape.values, strict=True))
+def _kept(op: Op, value: Any, wanted: Any) -> Any:
+    """What is carried has one type. Where it is not known whether it has, TVM looks when it runs."""
+    given = value.ty
+    extents = list(zip(wanted.shape.values, given.shape.values, strict=False)) if given.shape is not None else []
+    if (given.dtype, given.ndim) != (wanted.dtype, wanted.ndim) or any(_differ(op, *pair) for pair in extents):
+        op.refuse(f"it is not of known length, and what it carries changes from {wanted} to {given}")
+    return op.bb.match_cast(value, wanted)
+
+
+def _differ(op: Op, one: Any, other: Any) -> bool:
+    one, other = op.settled(one), op.settled(other)
+    return isinstance(one, int) and isinstance(other, int) and one != other
 
 
 # -- what the body takes from outside ---------------------------------------------------------------------------
