@@ -89,7 +89,7 @@ def build(plan: Plan, graph: Path, file: Path) -> None:
         builder.max_threads = plan.settings.threads
     network = networks.parse(trt, builder, log, graph.resolve())
     config = configured(builder, plan)
-    keep = _with_timings(config, plan)
+    keep = with_timings(config, plan)
     weights = data_file(graph).resolve()
     if weights.exists():
         config.progress_monitor = letting_go(trt, weights)
@@ -100,7 +100,7 @@ def build(plan: Plan, graph: Path, file: Path) -> None:
     keep()
 
 
-def _with_timings(config: Any, plan: Plan) -> Callable[[], None]:
+def with_timings(config: Any, plan: Plan) -> Callable[[], None]:
     """Measurements of kernels from earlier builds on this GPU; afterwards keeps those of this build, too."""
     if plan.settings.cache is None or plan.gpu is None or plan.runtime.compiles_when_loaded:
         return lambda: None
