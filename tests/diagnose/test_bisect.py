@@ -12,12 +12,15 @@ from typing import Any, ClassVar
 import numpy as np
 import onnx_ir as ir
 import pytest
-from planted import FAULTS, Plant, Spoil, SpoilingStep, Target, spoiled
+from planted import FAULTS, Plant, Spoil, SpoilingStep, Target, reference_of, spoiled
 
-from compiler.contracts import Array, Arrays, Artifact, Closing, Dim, Session
+from compiler.contracts import Array, Arrays, Artifact, Closing, Dim, Session, SilentProgress, Terms
+from compiler.diagnose.bisect import Suspects, bisect
 from compiler.diagnose.search import Clock
+from compiler.ir.evaluate import Evaluator
 from compiler.passes import pipeline
 from compiler.passes.infer_shapes import InferShapes
+from compiler.validate.judge import judge
 
 TEXT = """
 <ir_version: 10, opset_import: ["": 24]>
@@ -312,6 +315,18 @@ def test_a_pass_that_leaves_what_cannot_be_computed(plant: Plant, tmp_path: Path
     assert found.culprit == "the pass crooked"
     assert not found.nodes
     assert "cannot be evaluated" in found.stages[-1].why
+
+
+def test_only_special_values_differ(plant: Plant, tmp_path: Path) -> None:
+    """A verdict may fail by its edges alone; ordinary numbers are then not searched."""
+    reference = reference_of(plant.model, plant.draws)
+    verdict = replace(judge(reference, Evaluator(plant.model, precise=False), Terms()), status="failed")
+    suspects = Suspects(
+        "planted", "planted 1.0", reference, verdict, Terms(strict_edges=True), plant.route(), None, None
+    )
+    found = bisect(suspects, tmp_path, Clock(60), SilentProgress())
+    assert found.differs
+    assert found.sentence.startswith("Every ordinary number is right")
 
 
 def test_time_that_is_up_is_told(plant: Plant, tmp_path: Path) -> None:
