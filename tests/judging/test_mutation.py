@@ -49,9 +49,10 @@ def test_graphs_that_nothing_was_planted_in_pass(zoo: list[Kept]) -> None:
 def test_the_effect_of_a_fault_is_counted_in_units(zoo: list[Kept]) -> None:
     """PyTorch's own answer is one unit off as a whole, by definition; nothing at all is off by nothing."""
     cases = zoo[0].cases
-    _, _, whole = effect(cases, [dict(case.outputs) for case in cases])
-    assert 0.2 < whole <= 1.01
-    assert effect(cases, [dict(case.oracle) for case in cases])[2] == np.inf  # another type
+    own = effect(cases, [dict(case.outputs) for case in cases])
+    assert 0.2 < own["whole"] <= 1.01
+    assert own["element"] == pytest.approx(own["peak"])
+    assert effect(cases, [dict(case.oracle) for case in cases])["whole"] == np.inf  # another type
 
 
 def test_a_run_goes_on_where_it_was(zoo: list[Kept], tmp_path: Path) -> None:
