@@ -117,14 +117,15 @@ class IsolatedBackend(Closing):
             self.close()
             self._start()
 
-    def ask(self, request: replay.Request | None, method: str, *args: Any) -> Any:
+    def ask(self, request: replay.Request | None, method: str, *args: Any, seconds: float | None = None) -> Any:
         """One request and its answer; whatever goes wrong leaves a folder that shows it again."""
-        deadline = time.monotonic() + self._timeout
+        limit = self._timeout if seconds is None else min(seconds, self._timeout)
+        deadline = time.monotonic() + limit
         try:
             self._post(method, *args)
             while self._pending:
                 if not self._answers.poll(max(deadline - time.monotonic(), 0)):
-                    raise self._hung(request)
+                    raise self._hung(request, limit)
                 kind, value = self._answers.recv()
                 if kind == NOTE:
                     self._progress.note(value)
@@ -151,12 +152,12 @@ class IsolatedBackend(Closing):
         self._requests.send((method, args))
         self._pending += 1
 
-    def _hung(self, request: replay.Request | None) -> CompileError:
+    def _hung(self, request: replay.Request | None, limit: float) -> CompileError:
         self._child.kill()
         self._child.wait()
         return CompileError(
             "timeout",
-            f"{self.name} did not answer within {self._timeout:g} s and was stopped",
+            f"{self.name} did not answer within {limit:g} s and was stopped",
             hint="--timeout SECONDS gives it more time",
             repro=self._leave(request, self._said()),
         )
@@ -211,9 +212,11 @@ class _RemoteSession:
         return self._effective
 
     def __call__(self, inputs: Arrays) -> dict[str, Array]:
-        answer: dict[str, Array] = self._backend.ask(
-            self._request.with_inputs(inputs), "run", self._number, dict(inputs)
-        )
+        return self.within(None, inputs)
+
+    def within(self, seconds: float | None, inputs: Arrays) -> dict[str, Array]:
+        request = self._request.with_inputs(inputs)
+        answer: dict[str, Array] = self._backend.ask(request, "run", self._number, dict(inputs), seconds=seconds)
         return answer
 
     def close(self) -> None:

@@ -11,11 +11,14 @@ from collections.abc import Iterable, Iterator, Mapping
 import numpy as np
 import numpy.typing as npt
 
-from compiler.contracts import Array, Check, Edge, EdgeVerdict, dtype_name
+from compiler.contracts import Array, Arrays, Bounded, Check, Edge, EdgeVerdict, dtype_name
 from compiler.errors import CompileError, UsageError
 from compiler.validate.units import Floats, Unit, real
 
 _NUMBERS = "numbers"
+
+
+PATIENCE = 60.0  # seconds that a runtime has for a probe, which is of the size of the first case
 
 
 def judge_edges(edges: Iterable[Edge], answer: Check, units: Mapping[str, Unit]) -> tuple[EdgeVerdict, ...]:
@@ -28,7 +31,7 @@ def differing(verdicts: Iterable[EdgeVerdict]) -> list[EdgeVerdict]:
 
 def _judge(edge: Edge, answer: Check, units: Mapping[str, Unit]) -> Iterator[EdgeVerdict]:
     try:
-        got = answer(edge.inputs)
+        got = _asked(answer, edge.inputs)
     except (CompileError, UsageError) as error:
         if edge.raised:
             yield EdgeVerdict(edge.name, "", True, f"raises ({edge.raised})")
@@ -44,6 +47,11 @@ def _judge(edge: Edge, answer: Check, units: Mapping[str, Unit]) -> Iterator[Edg
         else:
             how, count = _difference(got[name], want, units.get(name))
             yield EdgeVerdict(edge.name, name, not how, _what(want), how, count)
+
+
+def _asked(answer: Check, inputs: Arrays) -> dict[str, Array]:
+    session: object = answer
+    return session.within(PATIENCE, inputs) if isinstance(session, Bounded) else answer(inputs)
 
 
 def _what(array: Array) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
-from compiler.contracts import Array, Arrays, Session
+from compiler.contracts import Array, Arrays, Bounded, Session
 from compiler.errors import CompileError
 
 _ENDED = ("runtime-crashed", "timeout")
@@ -21,9 +21,14 @@ class Reopening:
         self.effective: Mapping[str, Any] = self._session.effective
 
     def __call__(self, inputs: Arrays) -> dict[str, Array]:
+        return self.within(None, inputs)
+
+    def within(self, seconds: float | None, inputs: Arrays) -> dict[str, Array]:
         if self._session is None:
             self._session = self._opened()
         try:
+            if isinstance(self._session, Bounded):
+                return self._session.within(seconds, inputs)
             return self._session(inputs)
         except CompileError as error:
             if error.code in _ENDED:
