@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import PurePath
 from typing import Any
 
+import numpy as np
 import torch
 from torch.export import ExportedProgram
 
@@ -132,9 +133,11 @@ class _Recorder(torch.fx.Interpreter):
 
 
 def _named_arrays(results: Iterable[tuple[str, Any]], joint: str) -> Iterator[tuple[str, Array]]:
-    """Tensors by name; those of a node with several results are numbered."""
+    """Tensors by name, and sizes, which the graph has as int64; of a node with several results they are numbered."""
     for name, result in results:
         if isinstance(result, torch.Tensor):
             yield name, to_numpy(result)
+        elif isinstance(result, int) and not isinstance(result, bool):
+            yield name, np.asarray(result, np.int64)
         elif isinstance(result, (tuple, list)):
             yield from _named_arrays(((f"{name}{joint}{place}", part) for place, part in enumerate(result)), joint)
