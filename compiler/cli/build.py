@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from compiler.cli import console
-from compiler.cli.options import configured, for_target, limits, memory, speaking
+from compiler.cli.options import configured, duration, for_target, limits, memory, speaking
 from compiler.contracts import PassPlan, Ready
 from compiler.errors import Exit, PlumblineError, UsageError, worst
 
@@ -20,7 +21,11 @@ if TYPE_CHECKING:
 
 @click.command(epilog="Defaults may stand in [tool.plumbline] of pyproject.toml, or in plumbline.toml.")
 @click.argument("model")
-@click.option("--target", "-t", help="what to compile for: one, several (a,b), or all; `compile targets` lists them")
+@click.option("--target", "-t", help="what to compile for: one, several (a,b), all, or auto; see `compile targets`")
+@click.option("--for", "goal", default="latency", show_default=True, help="auto: latency, throughput, size or memory")
+@click.option("--max-latency", metavar="TIME", help="auto: how long a call may take, such as 5ms")
+@click.option("--max-size", metavar="SIZE", help="auto: how large the artifact may be, such as 100M")
+@click.option("--budget", default="30s", show_default=True, help="auto: how long may be measured")
 @click.option("--input", "-i", "input_specs", multiple=True, metavar="SPEC", help="name:dtype[dims], or name=VALUE")
 @click.option("--inputs", "data", metavar="FILE", help="real data to check with: .npz or .safetensors")
 @click.option("--model", "factory", metavar="FILE.PY:NAME", help="what builds the module for a file of weights")
@@ -63,6 +68,8 @@ def build(context: click.Context, /, **given: Any) -> int:
     options = configured(context, given)
     if options["target"] is None:
         raise UsageError("no-target", "no target was given", hint="--target onnxruntime; `compile targets` lists them")
+    if options["target"] == "auto":
+        return _choose(options)
     jobs = [job_of(options, target) for target in targets_of(options["target"])]
     return _compile_one(options, jobs[0]) if len(jobs) == 1 else _compile_all(options, jobs)
 
@@ -108,6 +115,39 @@ def job_of(options: dict[str, Any], target: str) -> Job:
     )
 
 
+def _choose(options: dict[str, Any]) -> int:
+    """`--target auto`."""
+    from compiler.auto import auto, runnable
+    from compiler.report import auto as report
+    from compiler.search.objective import Objective, goal
+
+    size = options["max_size"]
+    objective = Objective(
+        goal(options["goal"]),
+        duration(options["max_latency"], "--max-latency") if options["max_latency"] else None,
+        memory(size) if size else None,
+    )
+    targets = runnable()
+    jobs = {target: job_of(options, target) for target in targets}
+    job = next(iter(jobs.values()))
+    with console.progress(quiet=options["quiet"], as_json=options["as_json"]) as shown:
+        chosen = auto(
+            replace(job, place=job.place.with_suffix(".auto"), target="auto"),
+            {target: one.options for target, one in jobs.items()},
+            objective,
+            budget=duration(options["budget"], "--budget"),
+            timeout=options["timeout"],
+            memory_limit=memory(options["memory_limit"]),
+            progress=shown,
+        )
+    told = report.to_json(chosen.choice, chosen.table.to_json(), chosen.failed)
+    if options["as_json"]:
+        console.show_json({"bundle": str(chosen.result.folder), **told, **chosen.result.manifest})
+    else:
+        report.show(chosen.result.folder, told, quiet=options["quiet"])
+    return Exit.OK
+
+
 def _pass_plan(options: dict[str, Any], target: str) -> PassPlan:
     expected: dict[str, int] = {}
     if options["passes"] != "default" or options["expect"]:  # what is not asked for need not be imported so early
@@ -124,7 +164,7 @@ def _explain(options: dict[str, Any], manifest: Mapping[str, Any]) -> None:
     if options["explain"] and not options["as_json"]:
         from compiler.report import explain
 
-        explain.show(manifest["passes"])
+        explain.show(manifest["passes"], manifest["artifact"]["facts"].get("declined", ()))
 
 
 def _diagnosed(result: Result) -> dict[str, Any]:

@@ -19,11 +19,12 @@ _WIDTH = 110
 Record = Mapping[str, Any]
 
 
-def show(records: Sequence[Record]) -> None:
-    """A row for each pass that changed something, the reasons of those that declined, and a line for the rest."""
+def show(records: Sequence[Record], by_target: Sequence[str] = ()) -> None:
+    """A row for each pass that changed something, the reasons of those that declined, and a line for the rest. What the
+    target itself declined while it was building comes after the passes."""
     console = Console(highlight=False, width=_WIDTH)
     console.print(_changes(records))
-    for name, reasons in _declined(records).items():
+    for name, reasons in _declined([*records, {"name": "the target", "declined": by_target}]).items():
         console.print(Text(f"{name} declined:"))
         for reason, places in reasons.items():
             rest = f", and {len(places) - _PLACES} more" if len(places) > _PLACES else ""

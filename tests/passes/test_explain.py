@@ -22,5 +22,13 @@ def test_what_changed_and_what_was_declined(capsys: pytest.CaptureFixture[str]) 
     assert "found nothing to do:" in told
 
 
+def test_what_the_target_declined_while_building(capsys: pytest.CaptureFixture[str]) -> None:
+    reasons = ["matmul(a): float64 is not float32", "matmul(b): float64 is not float32"]
+    explain.show([asdict(record) for record in pipeline.run(parse(GRAPH))], reasons)
+    told = capsys.readouterr().out
+    assert "the target declined:" in told
+    assert "2x float64 is not float32\n      matmul(a); matmul(b)" in told
+
+
 def test_operators_are_told_largest_first() -> None:
     assert explain.operators({"Conv": 1, "Add": -2, "Mul": 2}) == "-2 Add, +2 Mul, +1 Conv"

@@ -31,7 +31,7 @@ def lower(
     explain = explain or Explain()
     with of(machine):
         at = Lowering(machine, explain)
-        mod = share_tied_weights(_prepare(mod, machine), at)
+        mod = share_tied_weights(_prepare(mod, machine, explain), at)
         mod = _to_kernels(mod, at)
         return schedule_all(mod, machine, explain, tuner)
 
@@ -74,11 +74,11 @@ def _keep_attention_whole() -> None:
         tvm.ir.register_op_attr(name, "FLegalize", lambda _, call: call, _ABOVE_STOCK)
 
 
-def _prepare(mod: tvm.IRModule, machine: Machine) -> tvm.IRModule:
+def _prepare(mod: tvm.IRModule, machine: Machine, explain: Explain) -> tvm.IRModule:
     _keep_attention_whole()
     passes = relax.transform
     mod = tvm.transform.Sequential([passes.DecomposeOpsForInference(), passes.FoldConstant()])(mod)
-    mod = to_known_forms(mod, machine)
+    mod = to_known_forms(mod, machine, explain)
     mod = convolutions_channels_last(mod)
     mod = sink_permutes(mod)
     mod = flatten_rows(mod)

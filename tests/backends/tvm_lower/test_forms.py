@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from lowered import Lowered, normal
+from lowered import Lowered, Made, normal
 from tvm import relax
 
 _TRANSPOSED = {1: relax.op.nn.conv1d_transpose, 2: relax.op.nn.conv2d_transpose}
@@ -139,3 +139,17 @@ def test_a_window_of_nothing_but_minus_infinity() -> None:
     got = Lowered(lambda bb, x: relax.op.nn.max_pool2d(x, [3, 3], [1, 1], [1] * 4), ["n", 16, 4, 4])(x)
     assert np.isneginf(got[0, 1]).all()
     assert np.isnan(got[0, 0, :2, :2]).all()
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (lambda bb, x, w: relax.op.nn.conv1d_transpose(x, w), "its weights are not constant"),
+        (lambda bb, x, w: relax.op.nn.conv1d_transpose(x, relax.const(normal(4, 3, 3)), groups=2), "it has groups"),
+    ],
+    ids=["computed weights", "groups"],
+)
+def test_a_form_that_there_is_no_kernel_for_is_told(make: Made, reason: str) -> None:
+    run = Lowered(make, [1, 4, 9], [4, 3, 3])
+    (told,) = [line for line in run.explain.declined if line.startswith("nn.conv1d_transpose(")]
+    assert reason in told

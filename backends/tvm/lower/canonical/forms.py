@@ -14,34 +14,39 @@ import numpy as np
 import tvm
 from tvm import relax, te, tirx
 
+from backends.tvm.explain import Explain
 from backends.tvm.lower.canonical.permutes import channels_first, channels_last
 from backends.tvm.lower.canonical.rewriter import Rewriter, mutator, settle
-from backends.tvm.lower.kernels.call import MAY_GROW
+from backends.tvm.lower.kernels.call import MAY_GROW, DeclinedError, call_in_words
 from backends.tvm.lower.kernels.rows import normalized
-from backends.tvm.lower.relax_tools import constant, fixed, is_float32, op_name, shape_of
+from backends.tvm.lower.relax_tools import constant, dtype_of, fixed, is_float32, op_name, shape_of
 from backends.tvm.target import Machine
 
 _CHANNELS_FIRST = ("NCW", "NCHW", "NCDHW")
 
 
-def to_known_forms(mod: tvm.IRModule, machine: Machine) -> tvm.IRModule:
-    return settle(mod, lambda module: _Forms(module, machine.vector_lanes))
+def to_known_forms(mod: tvm.IRModule, machine: Machine, explain: Explain) -> tvm.IRModule:
+    return settle(mod, lambda module: _Forms(module, machine.vector_lanes, explain))
 
 
 @mutator
 class _Forms(Rewriter):
-    def __init__(self, mod: tvm.IRModule, lanes: int) -> None:
+    def __init__(self, mod: tvm.IRModule, lanes: int, explain: Explain) -> None:
         super().__init__(mod)
         self.lanes = lanes
+        self.explain = explain
 
     def rewrite(self, call: relax.Call) -> relax.Expr | None:
         name = op_name(call)
-        if name in ("relax.nn.softmax", "relax.nn.log_softmax"):
-            return self._softmax(call)
-        if name == "relax.nn.group_norm":
-            return self._group_norm(call)
-        if name is not None and name.startswith("relax.nn.conv") and name.endswith("_transpose"):
-            return self._conv_transpose(call)
+        try:
+            if name in ("relax.nn.softmax", "relax.nn.log_softmax"):
+                return self._softmax(call)
+            if name == "relax.nn.group_norm":
+                return self._group_norm(call)
+            if name is not None and name.startswith("relax.nn.conv") and name.endswith("_transpose"):
+                return self._conv_transpose(call)
+        except DeclinedError as reason:
+            self.explain.decline(call_in_words(call), str(reason))
         return None
 
     def _softmax(self, call: relax.Call) -> relax.Expr | None:
@@ -59,8 +64,10 @@ class _Forms(Rewriter):
         shape, attrs, rank = shape_of(data), call.attrs, call.ty.ndim
         groups = int(attrs.num_groups)
         spatial = [int(axis) % rank for axis in attrs.axes]
-        if not is_float32(data, scale, bias) or int(attrs.channel_axis) % rank != 1 or spatial != list(range(2, rank)):
-            return None
+        if not is_float32(data, scale, bias):
+            raise DeclinedError(f"{dtype_of(data)} is not float32")
+        if int(attrs.channel_axis) % rank != 1 or spatial != list(range(2, rank)):
+            raise DeclinedError("its channels are not the second axis")
         length: Any = tirx.IntImm("int64", 1)
         for extent in (tirx.floordiv(shape[1], groups), *shape[2:]):
             length = length * extent
@@ -90,10 +97,12 @@ class _Forms(Rewriter):
     def _conv_transpose(self, call: relax.Call) -> relax.Expr | None:
         data, kernel = call.args
         weight, attrs, rank = constant(kernel), call.attrs, call.ty.ndim
-        if weight is None or not is_float32(data, kernel) or int(attrs.groups) != 1:
-            return None
-        if attrs.data_layout not in _CHANNELS_FIRST:
-            return None
+        if weight is None:
+            raise DeclinedError("its weights are not constant")
+        if not is_float32(data, kernel):
+            raise DeclinedError(f"{dtype_of(data)} is not float32")
+        if int(attrs.groups) != 1 or attrs.data_layout not in _CHANNELS_FIRST:
+            raise DeclinedError("it has groups, or its channels are not the second axis")
         inputs, outputs, *window = weight.shape
         spread = np.moveaxis(weight, 1, -1).reshape(inputs, -1)
         turned = self.emit(relax.op.permute_dims(data, channels_last(rank)))

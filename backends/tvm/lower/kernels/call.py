@@ -55,4 +55,9 @@ class Lowering:
         return self.bb
 
 
+def call_in_words(call: relax.Call) -> str:
+    operands = ", ".join(str(operand.ty) for operand in call.args)
+    return f"{call.op.name.removeprefix('relax.')}({operands})"
+
+
 Kernel = Callable[[Lowering, relax.Call], relax.Expr]

@@ -8,7 +8,7 @@ from typing import Any
 from tvm import ir, relax
 
 from backends.tvm.lower.kernels import attention, conv, matmul, pool, rows
-from backends.tvm.lower.kernels.call import DeclinedError, Kernel, Lowering
+from backends.tvm.lower.kernels.call import DeclinedError, Kernel, Lowering, call_in_words
 from backends.tvm.lower.kernels.elementwise import ELEMENTWISE
 from backends.tvm.lower.plain import OWN
 
@@ -47,8 +47,7 @@ def _legalize(at: Lowering, name: str, kernel: Kernel) -> Callable[[relax.BlockB
         try:
             return kernel(at, call)
         except DeclinedError as reason:
-            shapes = ", ".join(str(operand.ty) for operand in call.args)
-            at.explain.decline(f"{name.removeprefix('relax.')}({shapes})", str(reason))
+            at.explain.decline(call_in_words(call), str(reason))
             return standard(bb, call)
 
     return lowered

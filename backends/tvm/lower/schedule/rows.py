@@ -11,7 +11,6 @@ from backends.tvm.lower.kernels.rows import KEPT
 from backends.tvm.lower.schedule.generic import inline_if_possible
 from backends.tvm.lower.schedule.tools import (
     Block,
-    UnfitError,
     axis_kinds,
     blocks_of,
     extent,
@@ -28,18 +27,10 @@ def is_row_reduction(sch: s_tir.Schedule) -> bool:
     """Reductions over one axis each, all for the same rows, and at the end a result for each row or element of one."""
     kinds = [axis_kinds(sch, block) for block in blocks_of(sch)]
     reductions = [kind for kind in kinds if kind[1]]
-    if not reductions:
+    if not reductions or kinds[-1][1:] != (0, 0) or any(kind[1:] != (1, 0) for kind in reductions):
         return False
-    if kinds[-1][1:] != (0, 0):
-        raise UnfitError("its result is a reduction itself")
-    if any(kind[1:] != (1, 0) for kind in reductions):
-        raise UnfitError("a reduction is over several axes")
     lead = min(kind[0] for kind in reductions)
-    if lead < 1:
-        raise UnfitError("there is only one row")
-    if any(kind[0] not in (lead, lead + 1) for kind in [*reductions, kinds[-1]]):
-        raise UnfitError("its reductions are over different rows")
-    return True
+    return lead >= 1 and all(kind[0] in (lead, lead + 1) for kind in [*reductions, kinds[-1]])
 
 
 def schedule_rows(sch: s_tir.Schedule, machine: Machine) -> None:
