@@ -20,6 +20,7 @@ from compiler.diagnose.values import Truth, made, truth_of
 from compiler.diagnose.wrong_kernel import KernelSearch
 from compiler.diagnose.wrong_pass import find_pass
 from compiler.diagnose.wrong_places import find
+from compiler.ir.provenance import operation
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,9 @@ class _Bisection:
             note = "every place that can be told is right by itself"
             return self._answer("exporter", "torch.onnx", sentence, question, note), None
         diagnosis = self._answer("exporter", "torch.onnx", "", question).with_finding(finding)
-        sentence = f"torch's exporter wrote {together(diagnosis.nodes)}, which does not compute what PyTorch computes."
+        written, asked = together(diagnosis.nodes), operation(finding.nodes[-1])
+        subject = f"{asked} as {written}" if asked else written
+        sentence = f"torch's exporter writes {subject}, which does not compute what PyTorch computes."
         return replace(diagnosis, sentence=sentence), finding
 
     def _tracing(self, inside: Inside, question: Question) -> Answer:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 STACK_TRACE = "pkg.torch.onnx.stack_trace"
 NAME_SCOPES = "pkg.torch.onnx.name_scopes"
+FX_NODE = "pkg.torch.onnx.fx_node"
 ORIGINS = "plumbline.origins"
 
 # What torch writes for the nodes that read an input's size, which no module does.
@@ -31,6 +32,7 @@ _FRAME = re.compile(
 _INSIDE_TORCH = re.compile(
     r"(?:^|[/\\])torch[/\\](?:nn|_\w+|fx|jit|export|onnx|utils|functional\.py)(?:[/\\]|$)|-packages[/\\]torch[/\\]"
 )
+_FX_TARGET = re.compile(r"\[target=(?:torch\.ops\.)?([\w.]+)\]")
 _SCOPED_NAME = re.compile(r"^/(?P<scopes>.+)/[^/]+$")
 
 
@@ -88,6 +90,12 @@ def describe(node: ir.Node) -> str:
     words = f"{node.op_type} {node.name}" if node.name else node.op_type
     origin = provenance(node)
     return f"{words}, from {origin}" if origin and str(origin) else words
+
+
+def operation(node: ir.Node) -> str:
+    """What the exporter translated to the node, such as aten.gelu.default; "" where it does not say."""
+    found = _FX_TARGET.search(node.metadata_props.get(FX_NODE, ""))
+    return found[1] if found else ""
 
 
 def inherit(new_nodes: Iterable[ir.Node], old_nodes: Sequence[ir.Node]) -> None:

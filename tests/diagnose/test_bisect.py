@@ -169,6 +169,7 @@ def test_a_wrong_exporter(plant: Plant, tmp_path: Path, result: str) -> None:
     found = replace(plant, captured=captured).diagnose(tmp_path)
     assert found is not None
     assert (found.stage, found.culprit) == ("exporter", "torch.onnx")
+    assert found.sentence.startswith("torch's exporter writes a group of 2 nodes")
     assert f"node_{result}_spoiled" in [place.name for place in found.nodes]
     assert [(judged.stage, judged.right) for judged in found.stages] == [("traced", True), ("captured", False)]
 
