@@ -59,6 +59,8 @@ def _judge_output(name: str, pairs: Sequence[Pair], known: Units, terms: Terms) 
         for kind in kinds([case for case, _ in pairs])
         if not ((unit := known[kind].get(name)) and unit.weak and kind != ORDINARY)
     ]
+    if not verdicts:  # a case by itself, of data that proves nothing
+        return OutputVerdict(name, passed=True, used=0.0, error=0.0, budget=0.0, why="nothing that could be judged")
     worst = max(verdicts, key=lambda verdict: (not verdict.passed, verdict.used))
     return contract.held_to(terms, replace(worst, rms=max(verdict.rms for verdict in verdicts)), pairs)
 

@@ -14,13 +14,15 @@ import onnx_ir as ir
 import pytest
 from planted import FAULTS, Plant, Spoil, SpoilingStep, Target, reference_of, spoiled
 
-from compiler.contracts import Array, Arrays, Artifact, Closing, Dim, Session, SilentProgress, Terms
+from compiler.contracts import Array, Arrays, Artifact, Case, Closing, Dim, Session, SilentProgress, Terms
 from compiler.diagnose.bisect import Suspects, bisect
+from compiler.diagnose.question import Question
 from compiler.diagnose.search import Clock
 from compiler.ir.evaluate import Evaluator
 from compiler.passes import pipeline
 from compiler.passes.infer_shapes import InferShapes
 from compiler.validate.judge import judge
+from compiler.validate.units import units
 
 TEXT = """
 <ir_version: 10, opset_import: ["": 24]>
@@ -328,6 +330,15 @@ def test_only_special_values_differ(plant: Plant, tmp_path: Path) -> None:
     found = bisect(suspects, tmp_path, Clock(60), SilentProgress())
     assert found.differs
     assert found.sentence.startswith("Every ordinary number is right")
+
+
+def test_a_case_alone_that_proves_nothing_is_not_wrong() -> None:
+    plain = {"y": np.ones(8, np.float32)}
+    exact = {"y": np.ones(8)}
+    ordinary = Case("ordinary", {}, {}, plain, exact)
+    lost = Case("tiny", {}, {}, plain, {"y": np.full(8, 2.0)}, kind="tiny")
+    asked = Question(lost, units([ordinary, lost]), Terms())
+    assert asked.wrong({"y": np.full(8, 1.5, np.float32)}) is None
 
 
 def test_time_that_is_up_is_told(plant: Plant, tmp_path: Path) -> None:
