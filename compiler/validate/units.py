@@ -120,19 +120,16 @@ def real(array: Array) -> Array:
 
 def unit_of(errors: Iterable[tuple[Floats, Floats, Mask]], epsilon: float) -> Unit:
     """From the errors of each case, what was wanted there, and which elements count; of one case at a time."""
-    count, worst = 0, 0.0
-    squares = fourths = size = 0.0
+    count = telling = 0
+    worst = squares = size = 0.0
     for error, wanted, finite in errors:
         count += int(np.sum(finite))
+        telling += int(np.sum((error != 0) | (wanted != 0)))  # a zero that came out as zero tells nothing
         worst = max(worst, float(np.max(error, initial=0.0)))
+        squares += float(np.sum(error**2))
         size += float(np.sum(wanted**2))
-        np.square(error, out=error)
-        squares += float(np.sum(error))
-        fourths += float(np.sum(np.square(error, out=error)))
     rms, scale = (squares / max(count, 1)) ** 0.5, (size / max(count, 1)) ** 0.5
-    # So many normal numbers have these sums: fewer than there are, where most are exact and some are not.
-    told_by = min(count, 3 * squares**2 / fourths - 2) if fourths else count
-    return Unit(max(rms, floor_of(epsilon) * scale), worst, epsilon, scale, unlucky(told_by))
+    return Unit(max(rms, floor_of(epsilon) * scale), worst, epsilon, scale, unlucky(telling))
 
 
 def unlucky(count: float) -> float:
