@@ -104,7 +104,7 @@ def _findings(entry: Entry, target: str, measured: Measured, before: Figures | N
 def _in_itself(entry: Entry, target: str, measured: Measured, now: Figures) -> Iterator[Finding]:
     """What is wrong whatever the lock says; no update makes it right."""
     for output, why in measured.why.items():
-        yield Finding("numbers-differ", f"'{output}' leaves its budget: {why}", Exit.DIFFERS)
+        yield Finding("numbers-differ", f"'{output}' fails: {why}", Exit.DIFFERS)
     if not now.ran:
         yield _not_run(entry, target)
     for operator, count in sorted(entry.expect.items()):
