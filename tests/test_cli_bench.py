@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 import compiler
+import compiler.api
 from compiler.cli.main import run
 
 NETS = """
@@ -117,7 +118,7 @@ def compiler_group() -> Any:
         (["small.onnxruntime", "--size", "btch=2"], "unknown-dim", "did you mean 'batch'?"),
         (["small.onnxruntime", "--batch", "64"], "bad-option", "out of the range"),
         (["small.onnxruntime", "--batch", "two"], "bad-option", "write 1,8"),
-        (["small.onnxruntime", "--budget", "soon"], "bad-option", "write 60s or 5m"),
+        (["small.onnxruntime", "--budget", "soon"], "bad-option", "write 60s, 5m or 20ms"),
         (["small.onnxruntime", "--budget", "0.01s"], "budget-too-short", "too short to time 1 contenders"),
         (["gone.onnxruntime"], "not-a-bundle", "gone.onnxruntime"),
     ],
@@ -158,3 +159,40 @@ def test_one_that_cannot_start_is_told_and_the_others_are_timed(
     assert rows[0]["failure"]
     assert rows[0]["latency"] is None
     assert rows[1]["latency"]["p50"] > 0
+
+
+def test_auto_keeps_the_best_with_its_evidence(
+    built: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("compiler.auto.runnable", lambda: ["onnxruntime"])
+    words = ["-t", "auto", "-i", INPUT, "-o", str(tmp_path), "--name", "net", "--budget", "20s", "--json"]
+    assert run([f"{built / 'nets.py'}:small", *words]) == 0
+    told = json.loads(capsys.readouterr().out)
+    folder = tmp_path / "net.auto"
+    assert [path.name for path in tmp_path.iterdir()] == ["net.auto"]
+    evidence = json.loads((folder / "choice.json").read_text())
+    assert evidence["chosen"] == told["chosen"]
+    assert told["chosen"].startswith("onnxruntime")
+    rows = [row["name"] for row in evidence["table"]["rows"]]
+    assert rows == ["eager", "onnxruntime", "onnxruntime level=extended", "onnxruntime threads=1"]
+    assert evidence["warnings"] == [] or "SLOWER THAN" in evidence["warnings"][0]
+    chosen = dict(word.split("=") for word in told["chosen"].split()[1:])
+    assert len(told["artifact"]["options"]) == len(chosen)
+    assert compiler.api.verify(folder).passed
+
+
+def test_auto_refuses_when_nothing_keeps_the_limits(
+    built: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("compiler.auto.runnable", lambda: ["onnxruntime"])
+    words = ["-t", "auto", "-i", INPUT, "-o", str(tmp_path), "--max-size", "1K", "--budget", "20s", "--json"]
+    assert run([f"{built / 'nets.py'}:small", *words]) == 1
+    error = json.loads(capsys.readouterr().out)["error"]
+    assert error["code"] == "no-candidate"
+    assert "MiB, and may have 0.0" in error["why"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_auto_chooses_only_among_what_is_proven(built: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([f"{built / 'nets.py'}:small", "-t", "auto", "-i", INPUT, "--no-verify", "--json"]) == 2
+    assert json.loads(capsys.readouterr().out)["error"]["message"] == "auto chooses among what is proven"

@@ -40,7 +40,7 @@ ROOMS: dict[str, set[str]] = {
     "compiler.frontend": {"compiler.ir", "compiler.bundle"},
     "compiler.diagnose": {"compiler.validate", "compiler.passes", "compiler.ir"},
     "compiler.precision": {"compiler.validate", "compiler.passes", "compiler.ir"},
-    "compiler.search": {"compiler.measure", "compiler.validate"},
+    "compiler.search": {"compiler.bench"},
     "compiler.terms": {"compiler.validate", "compiler.frontend", "compiler.bundle"},
 }
 _STAGES = set(ROOMS) - {"compiler"}
@@ -50,8 +50,18 @@ ROOMS |= {
     "compiler.bisection": {"compiler.driver", "compiler.bundle", "compiler.diagnose", "compiler.frontend"},
     "compiler.api": _STAGES | {"compiler.driver", "compiler.record", "compiler.bisection", "backends"},
     "compiler.check": _STAGES | {"compiler.driver", "compiler.api"},  # is given the targets' probes
+    "compiler.auto": _STAGES | {"compiler.driver", "compiler.api", "compiler.bench", "backends"},
     "compiler.bench": {"compiler.bundle", "compiler.frontend", "compiler.measure", "compiler.validate", "backends"},
-    "compiler.cli": _STAGES | {"compiler.driver", "compiler.record", "compiler.api", "compiler.check", "compiler.bench", "backends"},
+    "compiler.cli": _STAGES
+    | {
+        "compiler.driver",
+        "compiler.record",
+        "compiler.api",
+        "compiler.check",
+        "compiler.bench",
+        "compiler.auto",
+        "backends",
+    },
     "backends": {"compiler.bundle", "compiler.cache", "compiler.ir", "compiler.passes"},
 }
 

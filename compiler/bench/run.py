@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,8 +13,7 @@ from typing import Any
 
 from compiler.bench.rows import Error, Row, Table
 from compiler.bench.setting import Setting
-from compiler.bench.subject import Asked, Subject
-from compiler.bundle import Bundle
+from compiler.bench.subject import Asked, Candidate, Subject
 from compiler.contracts import Arrays, Case, Progress
 from compiler.errors import PlumblineError, UsageError, did_you_mean
 from compiler.measure.contender import Contender
@@ -48,7 +47,6 @@ class Plan:
     clients: tuple[int, ...]
     budget: float  # seconds for each setting
     data: Arrays | None = None
-    options: Mapping[str, Mapping[str, Any]] | None = None  # of each target
 
 
 def check_baselines(names: Sequence[str], subject: Subject) -> None:
@@ -93,7 +91,7 @@ class _Bench:
     def table(self) -> Table:
         case = self._reference() if self._plan.against else None
         rows = [self._of_baseline(name, case) for name in self._plan.against]
-        rows += [self._of_bundle(name, bundle) for name, bundle in self._subject.bundles.items()]
+        rows += [self._of_bundle(name, candidate) for name, candidate in self._subject.candidates.items()]
         against = next((row.name for row in rows if row.name in self._running), "")
         if not against:
             return Table(self._setting, "", rows)
@@ -107,7 +105,8 @@ class _Bench:
 
     # -- starting --------------------------------------------------------------------------------------------------
 
-    def _of_bundle(self, name: str, bundle: Bundle) -> Row:
+    def _of_bundle(self, name: str, candidate: Candidate) -> Row:
+        bundle = candidate.bundle
         verdict = bundle.manifest["verdict"]
         used = max((float(output["used"]) for output in verdict["outputs"]), default=None)
         artifact = bundle.artifact
@@ -117,8 +116,9 @@ class _Bench:
             Error(verdict["status"], used),
             disk=sum((bundle.folder / file).stat().st_size for file in artifact.files),
         )
-        options = dict((self._plan.options or {}).get(artifact.target, {}))
-        return self._started(row, "bundle", str(bundle.folder), self._inputs, self._setting.threads, options)
+        # A candidate that is about threads keeps its own.
+        options = {"threads": self._setting.threads, **candidate.options}
+        return self._started(row, "bundle", str(bundle.folder), self._inputs, options)
 
     def _of_baseline(self, name: str, case: Case | PlumblineError | None) -> Row:
         asked = self._subject.asked

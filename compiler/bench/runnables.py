@@ -30,10 +30,10 @@ class Runnable:
         return self.run()
 
 
-def bundle(folder: str, inputs: Arrays, threads: int, options: Mapping[str, Any]) -> Runnable:
+def bundle(folder: str, inputs: Arrays, options: Mapping[str, Any]) -> Runnable:
     import backends
 
-    session = backends.load(folder, threads=threads, options=options)
+    session = backends.load(folder, options=options)
     return Runnable(lambda: session(inputs), lambda: list(session(inputs).values()))
 
 

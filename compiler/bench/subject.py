@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,16 @@ class Asked:
 
 
 @dataclass(frozen=True)
+class Candidate:
+    """A bundle, and how its runtime is set."""
+
+    bundle: Bundle
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Subject:
-    bundles: Mapping[str, Bundle]  # under the name of the target, or of the folder where two have the same
+    candidates: Mapping[str, Candidate]  # under the name of the target, or of the folder where two have the same
     plan: ReferencePlan
     asked: Asked | None  # None where the model is not at hand
 
@@ -45,7 +53,10 @@ class Subject:
         return tuple(str(TensorSpec(spec.name, spec.dtype, tuple(inputs[spec.name].shape))) for spec in self.plan.specs)
 
 
-def read(folders: Sequence[Path], asked: Asked | None) -> Subject:
+def read(
+    folders: Sequence[Path], asked: Asked | None, options: Callable[[str], Mapping[str, Any]] = lambda target: {}
+) -> Subject:
+    """`options` gives those of a target."""
     found = [bundles.read(folder) for folder in folders]
     first = found[0]
     for other in found[1:]:
@@ -57,7 +68,8 @@ def read(folders: Sequence[Path], asked: Asked | None) -> Subject:
     ]
     if len(set(names)) < len(names):
         names = [str(bundle.folder) for bundle in found]
-    return Subject(dict(zip(names, found, strict=True)), _plan(first), asked or _source(first))
+    candidates = [Candidate(bundle, options(target)) for bundle, target in zip(found, targets, strict=True)]
+    return Subject(dict(zip(names, candidates, strict=True)), _plan(first), asked or _source(first))
 
 
 def _hold_same(one: Bundle, other: Bundle) -> None:

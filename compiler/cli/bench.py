@@ -12,7 +12,7 @@ from compiler.cli.options import configured, duration, for_target, limits, memor
 from compiler.errors import Exit, PlumblineError, UsageError
 
 if TYPE_CHECKING:
-    from compiler.bench.subject import Asked, Subject
+    from compiler.bench.subject import Asked
     from compiler.contracts import Progress
 
 
@@ -59,10 +59,10 @@ def bench(context: click.Context, /, **given: Any) -> int:
     try:
         with console.progress(quiet=options["quiet"], as_json=options["as_json"]) as shown:
             folders, asked = _bundles(options, shown)
-            subject = read(folders, asked)
+            subject = read(folders, asked, lambda target: for_target(options["options"], target))
             check_baselines(against, subject)
             wanted = settings(subject.dims, subject.usual(data), options["sizes"], options["batch"], options["threads"])
-            plan = Plan(against, clients, budget, data, _of_runtimes(options["options"], subject))
+            plan = Plan(against, clients, budget, data)
             for table in bench(subject, wanted, plan, shown):
                 tables += [table.to_json()]
     finally:  # what was finished before an error or an interrupt is worth having
@@ -124,8 +124,3 @@ def _compiled(model: str, options: dict[str, Any], progress: Progress) -> list[P
     if len(failed) == len(found):
         raise next(iter(failed.values()))
     return [result.folder for result in found.values() if not isinstance(result, PlumblineError)]
-
-
-def _of_runtimes(texts: tuple[str, ...], subject: Subject) -> dict[str, dict[str, Any]]:
-    targets = {bundle.artifact.target for bundle in subject.bundles.values()}
-    return {target: for_target(texts, target) for target in targets}

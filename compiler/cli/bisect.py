@@ -22,6 +22,10 @@ _NEEDLESS: dict[str, Any] = {
     "dump_passes": None,
     "paranoid": False,
     "strip_provenance": False,
+    "goal": None,
+    "max_latency": None,
+    "max_size": None,
+    "budget": None,
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -48,15 +49,14 @@ def memory(text: str | None) -> int | None:
 
 
 def duration(text: str, where: str) -> float:
-    """Seconds: 90, 90s or 2m."""
-    units = {"s": 1.0, "m": 60.0, "h": 3600.0}
-    number, unit = (text[:-1], text[-1].lower()) if text[-1:].isalpha() else (text, "s")
+    """Seconds: 90, 90s, 2m or 5ms."""
+    found = re.fullmatch(r"([0-9.]+)\s*(ms|s|m|h|)", text.strip().lower())
     try:
-        seconds = float(number) * units[unit]
-    except (ValueError, KeyError):
-        seconds = -1.0
+        seconds = float(found[1]) * {"ms": 1e-3, "m": 60.0, "h": 3600.0}.get(found[2], 1.0) if found else 0.0
+    except ValueError:
+        seconds = 0.0
     if not seconds > 0:
-        raise UsageError("bad-option", f"'{text}' is no time", where=where, hint="write 60s or 5m")
+        raise UsageError("bad-option", f"'{text}' is no time", where=where, hint="write 60s, 5m or 20ms")
     return seconds
 
 

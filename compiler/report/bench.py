@@ -39,8 +39,8 @@ def _grid(table: Table) -> RichTable:
     rates = [f"calls/s x{count}" if count != 1 else "calls/s" for count in clients]
     rows = grid("", "p50 ms", "p99 ms", f"of {table['against']}", *rates, "start s", "MiB", "file", "of budget")
     rows.padding = (0, 0, 0, 1)
-    for column in rows.columns:
-        column.no_wrap = True
+    for column in rows.columns[1:]:
+        column.no_wrap = True  # a long name is folded, a number never
     for row in timed:
         rows.add_row(*_cells(row, clients))
     return rows
@@ -56,7 +56,7 @@ def _cells(row: Mapping[str, Any], clients: Sequence[int]) -> list[Text | str]:
     latency, error = row["latency"], row["error"]
     failed = error["status"] == "failed"
     used = words.percent(error["used"]) if error["used"] is not None else error["status"]
-    held = row["verdict"] if row["verdict"] == NO_DIFFERENCE else _ratio(row["ratio"])
+    held = row["verdict"] if row["verdict"] == NO_DIFFERENCE else ratio(row["ratio"])
     return [
         row["name"],
         _milliseconds(latency["p50"]),
@@ -82,7 +82,7 @@ def _mebibytes(size: int | None) -> str:
     return "" if size is None else f"{size / 2**20:.0f}" if size >= 10 * 2**20 else f"{size / 2**20:.1f}"
 
 
-def _ratio(ratio: Mapping[str, float] | None) -> str:
+def ratio(ratio: Mapping[str, float] | None) -> str:
     return "1" if ratio is None else f"{ratio['value']:.2f} [{ratio['low']:.2f}, {ratio['high']:.2f}]"
 
 
@@ -95,7 +95,7 @@ def sentence(table: Table) -> str:
     text = f"At {setting(table)}, {best['name']} is the fastest: {_milliseconds(best['latency']['p50'])} ms"
     if best["ratio"] is not None:
         same = f", which is {NO_DIFFERENCE}" if best["verdict"] == NO_DIFFERENCE else ""
-        text += f", {_ratio(best['ratio'])} of the time of {table['against']}{same}"
+        text += f", {ratio(best['ratio'])} of the time of {table['against']}{same}"
     if best["error"]["used"] is not None:
         text += f"; it uses {words.percent(best['error']['used'])} of its error budget"
     return text + "."

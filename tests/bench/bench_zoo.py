@@ -167,13 +167,13 @@ def rows(name: str, targets: Sequence[str], size: str, arguments: argparse.Names
         inputs = inputs_for(next(one.folder for one in built.values() if not one.failure), specs)
         contenders: dict[str, Contender] = {}
 
-        def enter(label: str, make: str, place: Path, *more: Any) -> None:
-            contender = Contender(label, RUNNABLES + make, str(place), inputs, THREADS, *more)
+        def enter(label: str, make: str, place: Path, threads: Any = THREADS) -> None:
+            contender = Contender(label, RUNNABLES + make, str(place), inputs, threads)
             contenders[label] = stack.enter_context(contender)
 
         for target, one in built.items():
             if not one.failure and (target in targets or "tvm" in targets):
-                enter(target, "bundle", one.folder, {})
+                enter(target, "bundle", one.folder, {"threads": THREADS})
         for route in PLAIN:
             if route in targets and (place := plain(asked, specs, inputs, route, work)) is not None:
                 enter(f"plain {route}", f"plain_{route}", place)

@@ -69,7 +69,7 @@ def test_commands_parse(page: Path, words: list[str]) -> None:
     assert found is not None
     context = found.make_context(name, list(arguments))
     if name == "build":
-        assert set(context.params["target"].split(",")) <= {*TARGETS, "all"}
+        assert set(context.params["target"].split(",")) <= {*TARGETS, "all", "auto"}
         parse(context.params["input_specs"])
 
 
