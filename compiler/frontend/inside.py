@@ -17,6 +17,7 @@ from compiler.frontend.call import Call
 from compiler.frontend.onnx_export import line_of
 from compiler.frontend.oracle import float64_oracle
 from compiler.frontend.state import unchanged
+from compiler.frontend.user_code import user_code
 
 
 class ExportedInside:
@@ -97,6 +98,7 @@ class ExportedInside:
         self, module: torch.nn.Module, tensors: Mapping[str, torch.Tensor], *, precise: bool
     ) -> AbstractContextManager[Any]:
         stack = ExitStack()
+        stack.enter_context(user_code("model-raised", "the model fails where its inner values are looked at"))
         stack.enter_context(torch.no_grad())
         stack.enter_context(unchanged(module, True, set()))
         stack.enter_context(float64_oracle(module, tensors.values()) if precise else nullcontext())
