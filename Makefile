@@ -14,7 +14,7 @@ SIZE ?= small
 TARGET ?= onnxruntime
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint format models bench bench-compile bench-passes bench-zoo bench-architectures operators fuzz bisect-trials fuzz-models mutation quiet-zoo clean
+.PHONY: help demo test check lint format models bench bench-compile bench-passes bench-zoo bench-same bench-architectures operators fuzz bisect-trials fuzz-models mutation quiet-zoo clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-zA-Z_\/%<>.-]+:.*## / {printf "  make %-28s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,6 +69,9 @@ MODELS ?=
 TARGETS ?= onnxruntime,openvino,tvm
 bench-zoo: $(READY) ## how fast the artifacts are beside plain exports: MODELS='bert vit' TARGETS=openvino SIZE=small
 	$(BIN)/python tests/bench/bench_zoo.py $(MODELS) --targets $(TARGETS) --size $(if $(filter command line,$(origin SIZE)),$(SIZE),full)
+
+bench-same: $(READY) build/minilm.onnxruntime ## how often a bundle seems to differ from itself, in 40 runs
+	$(BIN)/python tests/bench/bench_same.py build/minilm.onnxruntime
 
 bench-passes: $(READY) ## node counts, time and growth of our passes beside four other optimizers
 	$(BIN)/python tests/bench/bench_passes.py
