@@ -68,9 +68,10 @@ class Diagnosis:
         return self.stage != "none"
 
     def with_finding(self, finding: Finding) -> Diagnosis:
+        computing = [node for node in finding.nodes if node.op_type != "Constant"]
         return replace(
             self,
-            nodes=tuple(map(place_of, finding.nodes)),
+            nodes=tuple(map(place_of, computing or finding.nodes)),
             output=finding.verdict.output,
             inputs=tuple(_values(name, array) for name, array in finding.inputs.items()),
             error_in=finding.error_in,
