@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from multiprocessing.connection import Connection
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from backends import registry, replay
 from backends.worker import NO_MEMORY, NOTE, out_of_memory
+from compiler.child import Child
 from compiler.contracts import (
     Array,
     Arrays,
@@ -30,8 +25,6 @@ from compiler.contracts import (
     SilentProgress,
 )
 from compiler.errors import CompileError, PlumblineError
-
-_ROOT = str(Path(__file__).resolve().parents[1])
 
 DEFAULT_TIMEOUT = 1800.0
 
@@ -60,25 +53,7 @@ class IsolatedBackend(Closing):
         self._start()
 
     def _start(self) -> None:
-        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the child
-        to_child, requests = os.pipe()
-        answers, from_child = os.pipe()
-        code = (
-            f"import sys; sys.path.append({_ROOT!r}); from backends.worker import main; "
-            f"main({to_child}, {from_child}, {self._memory_limit!r})"
-        )
-        # -P keeps the current folder out of the child's path: it may hold a `backends` of its own.
-        self._child = subprocess.Popen(
-            [sys.executable, "-P", "-c", code],
-            pass_fds=(to_child, from_child),
-            stdin=subprocess.DEVNULL,
-            stdout=self._stderr,
-            stderr=self._stderr,
-        )
-        os.close(to_child)
-        os.close(from_child)
-        self._requests = Connection(requests, readable=False)
-        self._answers = Connection(answers, writable=False)
+        self._child = Child("backends.worker:main", self._memory_limit)
         self._pending = 0
         self._post("prepare", self.name)
 
@@ -113,7 +88,7 @@ class IsolatedBackend(Closing):
 
     def _revive(self) -> None:
         """What an earlier request has ended is started again."""
-        if self._child.poll() is not None:
+        if self._child.exit_code is not None:
             self.close()
             self._start()
 
@@ -124,9 +99,9 @@ class IsolatedBackend(Closing):
         try:
             self._post(method, *args)
             while self._pending:
-                if not self._answers.poll(max(deadline - time.monotonic(), 0)):
+                if not self._child.answers_within(max(deadline - time.monotonic(), 0)):
                     raise self._hung(request, limit)
-                kind, value = self._answers.recv()
+                kind, value = self._child.receive()
                 if kind == NOTE:
                     self._progress.note(value)
                 else:
@@ -138,7 +113,7 @@ class IsolatedBackend(Closing):
         if kind == "error":
             assert isinstance(value, PlumblineError)
             if isinstance(value, CompileError):
-                value.repro = value.repro or self._leave(request, self._said())
+                value.repro = value.repro or self._leave(request, self._child.said())
             raise value
         name, text, trace = value
         raise CompileError(
@@ -149,53 +124,38 @@ class IsolatedBackend(Closing):
         )
 
     def _post(self, method: str, *args: Any) -> None:
-        self._requests.send((method, args))
+        self._child.send((method, args))
         self._pending += 1
 
     def _hung(self, request: replay.Request | None, limit: float) -> CompileError:
         self._child.kill()
-        self._child.wait()
         return CompileError(
             "timeout",
             f"{self.name} did not answer within {limit:g} s and was stopped",
             hint="--timeout SECONDS gives it more time",
-            repro=self._leave(request, self._said()),
+            repro=self._leave(request, self._child.said()),
         )
 
     def _crashed(self, request: replay.Request | None, method: str) -> CompileError:
-        code = self._child.wait()
-        said = self._said()
-        how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-        last = [line for line in said.splitlines() if line.strip()][-3:]
-        if self._memory_limit is not None and NO_MEMORY.search(" ".join(last)):
-            error = out_of_memory(" / ".join([how, *last]))
+        last, said = self._child.obituary(), self._child.said()
+        if self._memory_limit is not None and NO_MEMORY.search(last):
+            error = out_of_memory(last)
             error.repro = self._leave(request, said)
             return error
         return CompileError(
             "runtime-crashed",
             f"{self.name} crashed in {method}",
-            why=" / ".join([how, *last]),
+            why=last,
             hint="report the folder below to the runtime's project; another --target may take the model",
             repro=self._leave(request, said),
         )
-
-    def _said(self) -> str:
-        self._stderr.seek(0)
-        return self._stderr.read().decode(errors="replace")
 
     def _leave(self, request: replay.Request | None, said: str) -> str | None:
         return None if request is None else str(replay.write(self._repro, request, said, self._memory_limit))
 
     def close(self) -> None:
         """End the child: by its own when it is idle, by force when it is not."""
-        self._requests.close()
-        try:
-            self._child.wait(timeout=0.5 if self._pending == 0 else 0)
-        except subprocess.TimeoutExpired:
-            self._child.kill()
-            self._child.wait()
-        self._answers.close()
-        self._stderr.close()
+        self._child.end(0.5 if self._pending == 0 else 0)
 
 
 class _RemoteSession:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
+from compiler.child import listening
 from compiler.errors import CompileError, PlumblineError
 
 LOGGER = "plumbline"  # the log that backends may write to
@@ -75,7 +76,7 @@ def main(requests_fd: int, answers_fd: int, memory_limit: int | None) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when an interrupt ends us
     limit_memory(memory_limit)
     served = Served()
-    requests, answers = Connection(requests_fd, writable=False), Connection(answers_fd, readable=False)
+    requests, answers = listening(requests_fd, answers_fd)
     log = logging.getLogger(LOGGER)
     log.setLevel(logging.INFO)
     log.addHandler(_Telling(answers))

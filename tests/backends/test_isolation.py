@@ -188,8 +188,8 @@ def test_the_child_is_gone_when_the_backend_is_closed(graph: Path, out: Path) ->
     with IsolatedBackend("sound", repro=out / "repro") as backend:
         go(backend, graph, out, {})
         child = backend._child
-        assert child.poll() is None
-    assert child.poll() == 0
+        assert child.exit_code is None
+    assert child.exit_code == 0
 
 
 def test_a_child_in_the_middle_of_something_is_ended(out: Path) -> None:
@@ -198,7 +198,7 @@ def test_a_child_in_the_middle_of_something_is_ended(out: Path) -> None:
         with pytest.raises(CompileError, match="did not answer"):
             backend.open(artifact, out, {"at": "open"})
         child = backend._child
-    assert child.poll() == -9
+    assert child.exit_code == -9
 
 
 def test_a_folder_called_backends_where_the_user_works_changes_nothing(
