@@ -30,10 +30,10 @@ def test_there_are_many_kinds_of_faults() -> None:
 
 def test_what_is_planted_is_caught(zoo: list[Kept]) -> None:
     found: list[Planted] = []
-    started = time.perf_counter()
+    started = time.process_time()
     for each in plant_all(1, zoo, {}):
         found.append(each)
-        if time.perf_counter() - started > SECONDS:
+        if time.process_time() - started > SECONDS:
             break
     assert len([each for each in found if each.effect > MUST_BE_CAUGHT]) >= 10
     assert not missed(found), "\n".join([*table(found), *curve(found)])
