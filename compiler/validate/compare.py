@@ -14,11 +14,11 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from compiler.contracts import ORDINARY, Array, Arrays, Case, Element, OutputVerdict, Terms, Verdict, dtype_name
+from compiler.contracts import Array, Arrays, Case, Element, OutputVerdict, Terms, Verdict, dtype_name
 from compiler.validate import contract
 from compiler.validate.indices import judge_indices
 from compiler.validate.slices import Errors, Slice, Slices
-from compiler.validate.units import Unit, Units, epsilon_of, kinds, own_error, real, units, weakness
+from compiler.validate.units import Unit, Units, epsilon_of, kinds, own_error, proves_nothing, real, units, weakness
 
 POOLED = 8.0  # units that all elements together may be off, rms
 
@@ -35,9 +35,7 @@ def compare(
     verdicts = [_judge_output(name, pairs, known, terms) for name in names]
     verdicts += [_failure(name, "", "the model has no such output") for name in sorted(_unexpected(names, pairs))]
     passed = all(verdict.passed for verdict in verdicts)
-    weak = (
-        note for kind, table in known.items() for name, unit in table.items() for note in weakness(name, kind, unit)
-    )
+    weak = (note for kind, table in known.items() for name in table for note in weakness(name, kind, known))
     notes = (*contract.notes(verdicts), *weak)
     return Verdict("passed" if passed else "failed", tuple(verdicts), len(cases), notes)
 
@@ -55,9 +53,9 @@ def _judge_output(name: str, pairs: Sequence[Pair], known: Units, terms: Terms) 
     if (failure := _other_kind_of_thing(name, pairs) or _special_values(name, pairs)) is not None:
         return failure
     verdicts = [
-        _judge_kind(name, [pair for pair in pairs if pair[0].kind == kind], unit)
+        _judge_kind(name, [pair for pair in pairs if pair[0].kind == kind], known[kind].get(name))
         for kind in kinds([case for case, _ in pairs])
-        if not ((unit := known[kind].get(name)) and unit.weak and kind != ORDINARY)
+        if not proves_nothing(name, kind, known)
     ]
     if not verdicts:  # a case by itself, of data that proves nothing
         return OutputVerdict(name, passed=True, used=0.0, error=0.0, budget=0.0, why="nothing that could be judged")

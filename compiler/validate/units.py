@@ -23,6 +23,7 @@ UNIT_ULPS = 0.25  # the unit is never below this part of a rounding at the outpu
 # Sums of 4,096 terms in another order were measured at 5 roundings rms; a hidden float32 is off by 10^8.
 UNIT_ULPS_FLOAT64 = 8.0
 WEAK_ULPS = 4096.0  # roundings, relative to the output, above which the model's own error makes a verdict weak
+LOST = 32.0  # times what it is on ordinary data, above which other data proves nothing; sound data is below 3
 WEAK_SHARE = 0.25  # or this share of the output, for types whose roundings are large
 ELEMENT_ULPS = 2.0  # roundings at its own scale that every element may have on top
 # The unit of a few elements may be small by luck. It is taken to be at most as lucky as this: in how many cases an
@@ -144,13 +145,23 @@ def unlucky(count: float) -> float:
     return float(max(1.0, (count / tail) ** 0.5 / SLACK))
 
 
-def weakness(name: str, kind: str, unit: Unit) -> list[str]:
+def proves_nothing(name: str, kind: str, known: Units) -> bool:
+    """Data on which PyTorch itself loses its precision: which of two honest answers is nearer is luck."""
+    unit, usual = known[kind].get(name), known.get(ORDINARY, {}).get(name)
+    if kind == ORDINARY or unit is None:
+        return False
+    lost = usual is not None and unit.rms * usual.scale > LOST * usual.rms * unit.scale
+    return unit.weak or lost
+
+
+def weakness(name: str, kind: str, known: Units) -> list[str]:
     """A model that loses its own precision gives a wide unit, and a wide unit proves little: that must be said."""
+    unit = known[kind][name]
+    share = unit.rms / unit.scale if unit.scale else float("inf")
+    if proves_nothing(name, kind, known):
+        return [
+            f"'{name}': on {kind} data the model's own rounding is {share:.1g} of the output; it is not judged there"
+        ]
     if not unit.weak:
         return []
-    share = unit.rms / unit.scale if unit.scale else float("inf")
-    if kind != ORDINARY:
-        return [
-            f"'{name}': the model's own rounding on {kind} data is {share:.1%} of the output, so it is not judged there"
-        ]
     return [f"'{name}': the model's own rounding is {share:.1%} of the output, so this verdict is a weak one"]
