@@ -2,7 +2,8 @@
 
 Each placement is made from its number, so that an interrupted run goes on where it was. A fault counts by its effect:
 the largest error of an element, of a row or of a whole output, in units of PyTorch's own rounding. A single element is
-held against PyTorch's own worst one: of a hundred thousand honest ones, too, the worst is 5 units off or more.
+held against PyTorch's own worst one, and a row against its worst row: of a hundred thousand honest elements, too, the
+worst is 5 units off or more.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from compiler.contracts import Array, Arrays, Case, Reference, Terms
 from compiler.errors import PlumblineError
 from compiler.ir.evaluate import Evaluator
 from compiler.validate.judge import judge
-from compiler.validate.units import Unit, of_kind, units
+from compiler.validate.units import Floats, Unit, of_kind, units
 
 FAULTS: tuple[GraphFault | AnswerFault, ...] = (
     *faults_of_weights.FAULTS,
@@ -55,11 +56,12 @@ class Planted:
     row: float
     whole: float
     peak: float  # PyTorch's own worst element
+    ridge: float  # and its worst row
     caught: bool
 
     @property
     def effect(self) -> float:
-        return max(self.element / self.peak, self.row, self.whole)
+        return _size(self.element, self.row, self.whole, self.peak, self.ridge)
 
 
 def planted(fault: GraphFault | AnswerFault, number: int, zoo: Sequence[Kept]) -> Planted | None:
@@ -113,32 +115,41 @@ def effect(cases: Sequence[Case], answers: Answers) -> dict[str, float]:
         for mine in (of_kind(cases, kind),)
         for name in cases[0].outputs
     ]
-    return max(found, key=lambda sizes: max(sizes["element"] / sizes["peak"], sizes["row"], sizes["whole"]))
+    return max(found, key=lambda sizes: _size(**sizes))
 
 
-_NOTHING = {"element": 0.0, "row": 0.0, "whole": 0.0, "peak": 1.0}
-_ANYTHING = {"element": math.inf, "row": math.inf, "whole": math.inf, "peak": 1.0}  # not a matter of size
+def _size(element: float, row: float, whole: float, peak: float, ridge: float) -> float:
+    return max(element / peak, row / ridge, whole)
+
+
+_NOTHING = {"element": 0.0, "row": 0.0, "whole": 0.0, "peak": 1.0, "ridge": 1.0}
+_ANYTHING = {**_NOTHING, "element": math.inf, "row": math.inf, "whole": math.inf}  # not a matter of size
 
 
 def _effect(name: str, unit: Unit | None, cases: Sequence[Case], answers: Answers) -> dict[str, float]:
-    element = row = squares = 0.0
+    element = row = peak = ridge = squares = 0.0
     count = 0
     for case, arrays in zip(cases, answers, strict=True):
-        want = case.oracle[name]
-        if name not in arrays or arrays[name].shape != want.shape or arrays[name].dtype != case.outputs[name].dtype:
+        want, own = case.oracle[name].astype(np.float64), case.outputs[name]
+        if name not in arrays or arrays[name].shape != want.shape or arrays[name].dtype != own.dtype:
             return _ANYTHING
-        error = np.abs(arrays[name].astype(np.float64) - want.astype(np.float64))
+        error = np.abs(arrays[name].astype(np.float64) - want)
         if not np.isfinite(error).all():
             return _ANYTHING
-        rows = np.atleast_1d(error).reshape(-1, error.shape[-1] if error.ndim else 1)
-        element = max(element, float(error.max(initial=0)))
-        row = max(row, float(np.sqrt((rows**2).mean(-1)).max(initial=0)))
+        element, row = max(element, float(error.max(initial=0))), max(row, _worst_row(error))
+        torch_error = np.abs(own.astype(np.float64) - want)
+        peak, ridge = max(peak, float(torch_error.max(initial=0))), max(ridge, _worst_row(torch_error))
         squares, count = squares + float((error**2).sum()), count + error.size
     if unit is None or not unit.rms:
         return _ANYTHING if element else _NOTHING
-    whole = math.sqrt(squares / max(count, 1)) / unit.rms
-    peak = max(unit.worst / unit.rms, 1.0)
-    return {"element": element / unit.rms, "row": row / unit.rms, "whole": whole, "peak": peak}
+    whole = math.sqrt(squares / max(count, 1))
+    found = {"element": element, "row": row, "whole": whole, "peak": max(peak, unit.rms), "ridge": max(ridge, unit.rms)}
+    return {which: size / unit.rms for which, size in found.items()}
+
+
+def _worst_row(error: Floats) -> float:
+    rows = np.atleast_1d(error).reshape(-1, error.shape[-1] if error.ndim else 1)
+    return float(np.sqrt((rows**2).mean(-1)).max(initial=0))
 
 
 # -- many of them ---------------------------------------------------------------------------------------------------
