@@ -1,7 +1,7 @@
 """The second verdict: does the artifact do as PyTorch does at the edge of what the model is made for?
 
 PyTorch's own answers are the measure here. A NaN must stand where it has one, and so must an infinity; numbers are
-held to the units of ordinary data, wider where the answers are larger. Where PyTorch raises, so should the artifact.
+held to the units of ordinary data, coarsely, and wider where the answers are larger. Where PyTorch raises, so should the artifact.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ from compiler.validate.units import Floats, Unit, real
 _NUMBERS = "numbers"
 
 
+# How much more than on ordinary data a number may be off. On denormals and zeros PyTorch's own rounding was measured at
+# up to 18 times the usual; what is another behaviour is off by far more.
+COARSE = 32.0
 PATIENCE = 60.0  # seconds that a runtime has for a probe, which is of the size of the first case
 
 
@@ -97,4 +100,4 @@ def _far(have: Floats, want: Floats, unit: Unit) -> npt.NDArray[np.bool_]:
     size = float(np.sqrt(np.mean(want[finite] ** 2))) if finite.any() else 0.0
     larger = max(1.0, size / unit.scale) if unit.scale else 1.0
     allowed = unit.allowed(want) + (larger - 1) * unit.allowed(np.zeros_like(want))
-    return np.asarray(np.abs(have - want) > allowed)
+    return np.asarray(np.abs(have - want) > COARSE * allowed)
