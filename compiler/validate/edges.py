@@ -1,7 +1,8 @@
 """The second verdict: does the artifact do as PyTorch does at the edge of what the model is made for?
 
 PyTorch's own answers are the measure here. A NaN must stand where it has one, and so must an infinity; numbers are
-held to the units of ordinary data, coarsely, and wider where the answers are larger. Where PyTorch raises, so should the artifact.
+held to the units of ordinary data, coarsely, and wider where the answers are larger. Where PyTorch raises, so should
+the artifact.
 """
 
 from __future__ import annotations
