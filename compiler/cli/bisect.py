@@ -40,7 +40,7 @@ def bisect(context: click.Context, /, **given: Any) -> int:
     """
     from compiler import api
 
-    options = {**_NEEDLESS, **configured(context, given)}
+    options = {**_NEEDLESS, **configured(context, given, others=_NEEDLESS)}
     targets = targets_of(options["target"] or "")
     if targets in ([], [""]):
         raise UsageError("no-target", "no target was given", hint="--target onnxruntime; `compile targets` lists them")

@@ -84,16 +84,19 @@ def for_target(texts: Iterable[str], target: str) -> dict[str, Any]:
     return found
 
 
-def configured(context: click.Context, given: Mapping[str, Any]) -> dict[str, Any]:
+def configured(context: click.Context, given: Mapping[str, Any], *, others: Iterable[str] = ()) -> dict[str, Any]:
     """Options that the user did not type get their value from the project's own file, where it has one.
 
     The file is plumbline.toml, or [tool.plumbline] of pyproject.toml, in this folder or the nearest one above. Its
-    keys are the options as they are typed, without the dashes.
+    keys are the options as they are typed, without the dashes. `others` are names of options that this command does not
+    have, and that may stand there all the same.
     """
     known = {max(option.opts, key=len).removeprefix("--"): option for option in _options_of(context.command)}
     merged = dict(given)
     for key, value in _project_defaults().items():
         option = known.get(key)
+        if option is None and key.replace("-", "_") in others:
+            continue
         if option is None or option.name is None:
             hint = did_you_mean(key, known) or f"one of {', '.join(known)}"
             raise UsageError("bad-config", f"there is no option '{key}'", where=str(_config_file()), hint=hint)

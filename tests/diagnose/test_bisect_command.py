@@ -75,7 +75,8 @@ def test_a_branch_that_only_the_exporter_takes(folder: Path, capsys: pytest.Capt
 
 
 def test_nothing_differs(mlp_file: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    code = run(["bisect", f"{mlp_file}:build", "-t", "onnxruntime", "-i", MLP_INPUT, "--quiet"])
+    (folder / "plumbline.toml").write_text('target = "onnxruntime"\nstrip-provenance = true\n')
+    code = run(["bisect", f"{mlp_file}:build", "-i", MLP_INPUT, "--quiet"])
     assert code == 0
     assert capsys.readouterr().out.startswith("Nothing differs: on onnxruntime")
     assert not list((folder / "build").iterdir())
