@@ -19,6 +19,7 @@ from compiler.errors import CompileError, UsageError
 
 # In float64, for which no kernel is written by hand.
 PRODUCT = "(double[64,96] x, double[96,64] w) => (double[64,64] y) { y = MatMul(x, w) }"
+WITH_BIAS = "(double[64,96] x, double[96,64] w, double[64] b) => (double[64,64] y) { t = MatMul(x, w)  y = Add(t, b) }"
 
 
 @pytest.fixture(autouse=True)
@@ -94,8 +95,13 @@ class TestTuning(Built):
         assert facts[1]["tuned"] == ["matmul: nothing was tried"]
 
     def test_where_everything_has_a_schedule_it_says_so(self, tmp_path: Path, facts: list[dict[str, Any]]) -> None:
-        with self.opened(tmp_path, "(float[9,48] x) => (float[9,48] y) { y = Softmax(x) }", tune="1m"):
+        product = PRODUCT.replace("double", "float")
+        with self.opened(tmp_path, product, tune="1m"):
             assert facts[0]["tuned"][0].startswith("nothing to tune")
+
+    def test_what_follows_a_product_makes_no_difference(self, tmp_path: Path, facts: list[dict[str, Any]]) -> None:
+        with self.opened(tmp_path, WITH_BIAS, tune="0s"):
+            assert facts[0]["tuned"] == ["fused_matmul_add: nothing was tried"]
 
     def test_a_dynamic_dim_is_left_alone(self, tmp_path: Path, facts: list[dict[str, Any]]) -> None:
         with self.opened(tmp_path, AFFINE, N, tune="1m"):

@@ -1,4 +1,4 @@
-"""Schedules found by trial: TVM's MetaSchedule, for the kernels that none of our own schedules takes.
+"""Schedules found by trial: TVM's MetaSchedule, for what is no product or convolution in float32.
 
 TVM proposes candidates; each is compiled and timed here, in this process, until the seconds are up. What was measured
 stays in a database in the cache, where later builds find it. TVM's own loop would want further packages and a C
@@ -41,11 +41,11 @@ _log = logging.getLogger("plumbline.tvm")
 
 @dataclass
 class Task:
-    """One kernel: as it was before it was scheduled, and as the generic schedule has it."""
+    """One kernel: as it was before it was scheduled, and as our own schedule has it."""
 
     name: str
     module: ir.IRModule
-    generic: tirx.PrimFunc
+    ours: tirx.PrimFunc
     calls: int
     arguments: list[Any] = field(default_factory=list)
     search: Any = None
@@ -68,8 +68,8 @@ class Tuner:
         self._target = of(machine)
 
     def tuned(self, functions: Mapping[str, tuple[tirx.PrimFunc, tirx.PrimFunc, int]]) -> dict[str, tirx.PrimFunc]:
-        """By name, for those where something faster was found; given are the kernel before and after the generic
-        schedule, and how often it is called."""
+        """By name, for those where something faster was found; given are the kernel before and after our schedule,
+        and how often it is called."""
         runtime.configure(self.machine.cores, bind=False)
         end = time.monotonic() + self.seconds
         database = _database(kept.folder(KIND, str(self._target)))
@@ -80,15 +80,13 @@ class Tuner:
         self._search(tasks, database, end)
         return {task.name: made for task in tasks if (made := self._better(task, database)) is not None}
 
-    def _task(
-        self, name: str, function: tirx.PrimFunc, generic: tirx.PrimFunc, calls: int, database: Any
-    ) -> Task | None:
+    def _task(self, name: str, function: tirx.PrimFunc, ours: tirx.PrimFunc, calls: int, database: Any) -> Task | None:
         arguments = _samples(function)
         if arguments is None:
             self._decline(name, "its sizes are only known when it runs")
             return None
-        task = Task(name, _alone(function), generic, calls, arguments)
-        task.best = self._seconds(_alone(generic), task)
+        task = Task(name, _alone(function), ours, calls, arguments)
+        task.best = self._seconds(_alone(ours), task)
         if task.best < _WORTH:
             self._decline(name, f"it takes {task.best * 1e6:.0f} µs")
             return None
@@ -179,7 +177,7 @@ class Tuner:
         if schedule is None:
             self.report.append(f"{task.name}: nothing was tried")
             return None
-        was, now = (self._seconds(module, task) for module in (_alone(task.generic), schedule.mod))
+        was, now = (self._seconds(module, task) for module in (_alone(task.ours), schedule.mod))
         self.report.append(f"{task.name}: {was * 1e3:.3g} ms, tuned {now * 1e3:.3g} ms, {task.trials} trials")
         return schedule.mod["main"].without_attr("global_symbol") if now < was else None
 

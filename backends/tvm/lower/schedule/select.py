@@ -21,11 +21,13 @@ SCHEDULED = "tirx.is_scheduled"
 
 Rule = tuple[str, Callable[[s_tir.Schedule], bool], Callable[[s_tir.Schedule, Machine], None]]
 
-_GENERIC = "generic"
+_ROWS, _GENERIC = "rows", "generic"
+# Products of other types than float32 with something after them are rows, too.
+_TUNABLE = (_ROWS, _GENERIC)
 _RULES: tuple[Rule, ...] = (
     ("register tiles", lambda sch: tiled.tile_block(sch) is not None, tiled.schedule_tiled),
     ("depthwise", depthwise.is_depthwise, depthwise.schedule_depthwise),
-    ("rows", rows.is_row_reduction, rows.schedule_rows),
+    (_ROWS, rows.is_row_reduction, rows.schedule_rows),
     (_GENERIC, lambda sch: True, generic.schedule_generic),
 )
 
@@ -37,7 +39,7 @@ def schedule_all(mod: tvm.IRModule, machine: Machine, explain: Explain, tuner: T
     for place, function in mod.functions_items():
         if isinstance(function, tirx.PrimFunc) and not (function.attrs and SCHEDULED in function.attrs):
             rule, scheduled[place] = schedule(function, place.name_hint, machine, explain)
-            if rule == _GENERIC:
+            if rule in _TUNABLE:
                 tunable[place.name_hint] = (function, scheduled[place], calls.get(place.name_hint, 0))
     found = tuner.tuned(tunable) if tuner is not None else {}
     for place, function in scheduled.items():
