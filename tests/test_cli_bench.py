@@ -96,6 +96,16 @@ def test_two_bundles_for_one_target_are_called_by_their_folders(
     assert [row["name"] for row in told["tables"][0]["rows"]] == ["small.onnxruntime", "again.onnxruntime"]
 
 
+def test_the_defaults_of_a_project_may_be_those_of_compiling(
+    built: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "plumbline.toml").write_text('target = "onnxruntime"\nthreads = "1"\nbudget = "8s"\n')
+    monkeypatch.chdir(tmp_path)
+    code, told = bench(capsys, built / "small.onnxruntime", "--json")
+    assert code == 0
+    assert told["tables"][0]["threads"] == 1
+
+
 def test_what_a_person_sees(built: Path) -> None:
     shown = CliRunner().invoke(compiler_group(), ["bench", str(built / "small.onnxruntime"), *QUICK[:4], "--quiet"])
     assert shown.exit_code == 0

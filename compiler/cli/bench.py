@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from compiler.cli import console
+from compiler.cli.build import build, targets_of
 from compiler.cli.options import configured, duration, for_target, limits, memory, speaking
 from compiler.errors import Exit, PlumblineError, UsageError
 
 if TYPE_CHECKING:
     from compiler.bench.subject import Asked
     from compiler.contracts import Progress
+
+
+_OF_BUILD = {str(parameter.name) for parameter in build.params}
 
 
 @click.command()
@@ -50,7 +54,7 @@ def bench(context: click.Context, /, **given: Any) -> int:
     from compiler.bench.subject import read
     from compiler.frontend.examples import read_inputs
 
-    options = configured(context, given)
+    options = configured(context, given, others=_OF_BUILD)
     against = tuple(word.strip() for word in (options["against"] or "").split(",") if word.strip())
     clients = tuple(numbers(options["clients"], "--clients"))
     budget = duration(options["budget"], "--budget")
@@ -104,7 +108,6 @@ def _bundles(options: dict[str, Any], progress: Progress) -> tuple[list[Path], A
 def _compiled(model: str, options: dict[str, Any], progress: Progress) -> list[Path]:
     """What fails for one target is told, and the others are timed."""
     from compiler import api
-    from compiler.cli.build import targets_of
 
     targets = targets_of(options["targets"])
     found = api.compile_all(
