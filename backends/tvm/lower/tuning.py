@@ -165,7 +165,7 @@ class Tuner:
             task_name=task.name,
             rand_state=1 + task.trials,  # a later build tries others
             num_threads=self.machine.cores,
-            logger=_log.getChild("search"),
+            logger=logging.getLogger("tvm.search"),  # too much for a user to read
         )
         # The model that learns would need xgboost; the search then follows what was measured best.
         context.pre_tuning(_TRIALS, _BATCH, database=database, cost_model=ms.cost_model.RandomModel())
