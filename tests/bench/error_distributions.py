@@ -26,7 +26,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-import backends  # noqa: E402
+from backends.isolated import IsolatedBackend  # noqa: E402
 from compiler import driver  # noqa: E402
 from compiler.contracts import SilentProgress, Verdict  # noqa: E402
 from compiler.errors import PlumblineError  # noqa: E402
@@ -65,13 +65,13 @@ def measured(name: str, effort: str, seed: int) -> Iterator[Cell]:
         for job in jobs:
             job.place.mkdir()
             try:
-                yield from _on_one(name, job, front, last=job is jobs[-1])
+                with IsolatedBackend(job.target, repro=folder / "repro") as backend:
+                    yield from _on_one(name, job, front, backend, last=job is jobs[-1])
             except PlumblineError as error:
                 print(f"{name} on {job.target}: {error.code}: {error.why}", file=sys.stderr)
 
 
-def _on_one(name: str, job: driver.Job, front: driver.Front, *, last: bool) -> Iterator[Cell]:
-    backend = backends.get(job.target)
+def _on_one(name: str, job: driver.Job, front: driver.Front, backend: IsolatedBackend, *, last: bool) -> Iterator[Cell]:
     outcome = driver.finish(job, front, backend, job.place, SilentProgress(), last=last)
     yield _cell(name, HONEST[job.target], outcome.verdict)
     assert outcome.reference is not None
