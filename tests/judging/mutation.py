@@ -42,7 +42,7 @@ FAULTS: tuple[GraphFault | AnswerFault, ...] = (
 )
 MUST_BE_CAUGHT = 8.0  # units of effect above which nothing may be missed
 BUCKETS = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, math.inf)
-_TRIES = 40  # places that are looked at until one can be computed and changes something
+_TRIES = 400  # places that are looked at until one can be computed and changes something
 
 
 @dataclass(frozen=True)
