@@ -144,7 +144,7 @@ def _compared(measured: Measured, now: Figures, before: Figures) -> Iterator[Fin
             yield from _numbers(name, numbers, before.outputs[name], measured.slack.get(name, 1.0), since)
     for name in sorted(before.outputs.keys() - now.outputs.keys()):
         yield Finding("output-gone", f"the output '{name}' of the lock is gone", Exit.DIFFERS)
-    if now.ran == before.ran:
+    if now.ran == before.ran and not measured.why:  # numbers that differ do so under a probe as well
         yield from _edges(now.edges, before.edges, since)
     if now.precision != before.precision:
         text = f"it computes in {now.precision}, and in {before.precision} before{since}"
