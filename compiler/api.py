@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -17,7 +16,6 @@ from backends.isolated import DEFAULT_TIMEOUT, IsolatedBackend
 from compiler import bundle as bundles
 from compiler import driver, record, terms
 from compiler.contracts import (
-    Arrays,
     Coverage,
     PassPlan,
     Progress,
@@ -36,6 +34,7 @@ from compiler.errors import (
     UsageError,
     did_you_mean,
 )
+from compiler.frontend.handed_over import Inputs, eval_mode, inputs_of
 from compiler.frontend.program import InputRange, Request
 from compiler.frontend.reference import EFFORTS, ReferencePlan
 from compiler.frontend.specs import parse
@@ -43,8 +42,6 @@ from compiler.report import document
 
 if TYPE_CHECKING:
     from compiler.diagnose.diagnosis import Diagnosis
-
-Inputs = Mapping[str, Any] | Sequence[Any]
 
 BISECT_SECONDS = 60.0
 
@@ -164,9 +161,9 @@ def coverage(
     """The operators of a model with how often they occur, and what each target would make of them. Nothing is built."""
     from compiler.passes.coverage import coverage, operators
 
-    specs, data = _inputs(model, inputs)
+    specs, data = inputs_of(model, inputs)
     job = Job(Request(model, factory, trust, translate), "", Path("inspected"), inputs=specs, data=data, verify=False)
-    with _eval_mode(model), driver.opened(job, progress or SilentProgress()) as front:
+    with eval_mode(model), driver.opened(job, progress or SilentProgress()) as front:
         graph = front.take(last=True).model
     found: dict[str, Coverage | Unavailable] = {}
     for name in backends.names():
@@ -200,7 +197,7 @@ def _job(
     check_choices(target, effort, options or {})
     from compiler.frontend.open import output_name
 
-    specs, data = _inputs(model, inputs)
+    specs, data = inputs_of(model, inputs)
     parse(specs)
     return Job(
         Request(model, factory, trust, translate),
@@ -229,7 +226,7 @@ def check_choices(target: str, effort: str, options: Mapping[str, Any]) -> None:
 
 def run(job: Job, *, timeout: float, memory_limit: int | None, progress: Progress) -> Result:
     """Build in a folder beside the bundle's place, write everything down, and move it there."""
-    with _eval_mode(job.request.model):
+    with eval_mode(job.request.model):
         with _staged(job, timeout, memory_limit, progress) as (backend, folder):
             try:
                 outcome = driver.run(job, backend, folder, progress)
@@ -243,7 +240,7 @@ def run_all(
     jobs: Sequence[Job], *, timeout: float, memory_limit: int | None, progress: Progress
 ) -> Iterator[Result | PlumblineError]:
     """One model for several targets: it is loaded, captured and answered for once. One that fails stops no other."""
-    with _eval_mode(jobs[0].request.model), driver.opened(jobs[0], progress) as front:
+    with eval_mode(jobs[0].request.model), driver.opened(jobs[0], progress) as front:
         for job in jobs:
             try:
                 with _staged(job, timeout, memory_limit, progress) as (backend, folder):
@@ -299,7 +296,7 @@ def _publish(job: Job, outcome: Outcome, folder: Path, progress: Progress) -> Re
 
 def bisect(job: Job, *, timeout: float, memory_limit: int | None, progress: Progress) -> Diagnosis:
     """Compile without keeping the bundle, and find where the numbers begin to differ, if they do."""
-    with _eval_mode(job.request.model):
+    with eval_mode(job.request.model):
         with _staged(job, timeout, memory_limit, progress) as (backend, folder):
             outcome = driver.run(job, backend, folder, progress)
         if outcome.verdict.status != "failed":
@@ -392,69 +389,3 @@ def _plan(reference: Mapping[str, Any]) -> ReferencePlan:
     specs: tuple[TensorSpec, ...] = bundles.signature_from_json({"inputs": reference["inputs"], "outputs": []}).inputs
     ranges = {name: InputRange(**fields) for name, fields in reference["ranges"].items()}
     return ReferencePlan(specs, ranges, seed=reference["seed"], effort=reference["effort"])
-
-
-# -- what the user handed over ----------------------------------------------------------------------------------
-
-
-def _inputs(model: Any, inputs: Inputs | None) -> tuple[tuple[str, ...], Arrays | None]:
-    """Specs as text, and data as named arrays."""
-    if inputs is None:
-        return (), None
-    if isinstance(inputs, str):
-        return (inputs,), None
-    if isinstance(inputs, Mapping):
-        return (), _arrays(inputs)
-    items = list(inputs)
-    if all(isinstance(item, str) for item in items):
-        return tuple(items), None
-    names = _argument_names(model, len(items))
-    if len(items) > len(names):
-        message = f"{len(items)} inputs were given, and the model takes {len(names)}"
-        raise UsageError("input-mismatch", message, hint=f"it takes {', '.join(names)}")
-    return (), _arrays(dict(zip(names, items, strict=False)))
-
-
-def _argument_names(model: Any, count: int) -> list[str]:
-    """What arguments in order are called; `*rest` is rest.0, rest.1 and so on."""
-    if not hasattr(model, "forward"):
-        raise UsageError(
-            "inputs-unnamed",
-            "inputs in order need a module whose forward names them",
-            hint="pass a mapping from input name to tensor",
-        )
-    names: list[str] = []
-    for name, parameter in inspect.signature(model.forward).parameters.items():
-        if parameter.kind is parameter.VAR_POSITIONAL:
-            names += [f"{name}.{number}" for number in range(count - len(names))]
-        elif parameter.kind is not parameter.VAR_KEYWORD:
-            names.append(name)
-    return names
-
-
-def _arrays(inputs: Mapping[str, Any]) -> Arrays:
-    import numpy as np
-    import torch
-
-    from compiler.frontend.arrays import to_numpy
-    from compiler.frontend.naming import named_leaves
-
-    leaves = dict(named_leaves(dict(inputs)))
-    return {
-        name: to_numpy(leaf) if isinstance(leaf, torch.Tensor) else np.asarray(leaf) for name, leaf in leaves.items()
-    }
-
-
-class _eval_mode:  # noqa: N801 - reads as a statement where it is used
-    """A live module is compiled in eval mode and handed back as it came."""
-
-    def __init__(self, model: Any) -> None:
-        modules = model.modules() if hasattr(model, "modules") else ()
-        self._modes = [(module, module.training) for module in modules]
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, *_: object) -> None:
-        for module, training in self._modes:
-            module.training = training
