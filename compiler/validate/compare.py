@@ -8,7 +8,7 @@ a lower precision, or something else, by thousands.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -21,6 +21,8 @@ from compiler.validate.slices import Errors, Slice, Slices
 from compiler.validate.units import Unit, Units, epsilon_of, kinds, own_error, proves_nothing, real, units, weakness
 
 POOLED = 8.0  # units that all elements together may be off, rms
+
+NO_NUMBERS = "no finite elements to compare"
 
 Pair = tuple[Case, Arrays]  # a case, and what was answered to it
 
@@ -36,8 +38,15 @@ def compare(
     verdicts += [_failure(name, "", "the model has no such output") for name in sorted(_unexpected(names, pairs))]
     passed = all(verdict.passed for verdict in verdicts)
     weak = (note for kind, table in known.items() for name in table for note in weakness(name, kind, known))
-    notes = (*contract.notes(verdicts), *weak)
+    notes = (*contract.notes(verdicts), *weak, *_without_numbers(verdicts, cases))
     return Verdict("passed" if passed else "failed", tuple(verdicts), len(cases), notes)
+
+
+def _without_numbers(verdicts: Sequence[OutputVerdict], cases: Sequence[Case]) -> Iterator[str]:
+    """That both have NaN and infinities at the same places is no proof of anything."""
+    for verdict in verdicts:
+        if verdict.why == NO_NUMBERS and any(case.outputs[verdict.output].size for case in cases):
+            yield f"'{verdict.output}': PyTorch itself gives no finite number for it, so this verdict proves nothing"
 
 
 def _unexpected(names: Sequence[str], pairs: Sequence[Pair]) -> set[str]:
@@ -100,14 +109,14 @@ def _judge_floats(name: str, pairs: Sequence[Pair], unit: Unit) -> OutputVerdict
     squares, count, slices = 0.0, 0, Slices(unit)
     for case, answer in pairs:
         one = _errors(name, case, answer)
-        if not one.made.size:
+        if not np.any(one.finite):
             continue
         found = _worst_element(name, one, real(answer[name]), unit)
         element = found if element is None or found.used > element.used else element
         squares, count = squares + float(np.sum(one.made**2)), count + int(np.sum(one.finite))
         slices.add(one)
     if element is None:
-        return OutputVerdict(name, passed=True, used=0.0, error=0.0, budget=0.0, why="no finite elements to compare")
+        return OutputVerdict(name, passed=True, used=0.0, error=0.0, budget=0.0, why=NO_NUMBERS)
     return _together(element, (squares / max(count, 1)) ** 0.5, slices.worst(), unit)
 
 

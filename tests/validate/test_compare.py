@@ -387,3 +387,13 @@ def test_an_answer_too_few_is_never_overlooked() -> None:
     cases = reference(np.float32)
     with pytest.raises(ValueError, match="shorter"):
         compare(cases, [one.outputs for one in cases[1:]])
+
+
+def test_what_is_no_number_on_either_side_proves_nothing() -> None:
+    nothing = {"y": np.full((4, 8), np.nan, np.float32)}
+    verdict = compare([case(nothing)], [nothing])
+    assert verdict.passed
+    assert verdict.outputs[0].why == "no finite elements to compare"
+    assert verdict.notes == ("'y': PyTorch itself gives no finite number for it, so this verdict proves nothing",)
+    empty = {"y": np.zeros((0, 8), np.float32)}
+    assert compare([case(empty)], [empty]).notes == ()
