@@ -36,6 +36,21 @@ class TestOneInput(Agreement):
         x = 3 * numbers(257)
         self.agree(tmp_path, unary("float", 257, [name for name in UNARY if name not in ("Log", "Sqrt")]), {"x": x})
 
+    def test_as_many_as_fill_vectors(self, tmp_path: Path) -> None:
+        """Loops that divide into vectors are built from other intrinsics."""
+        names = [name for name in UNARY if name not in ("Log", "Sqrt")]
+        self.agree(tmp_path, unary("float", 256, names), {"x": 3 * numbers(256)})
+
+    @pytest.mark.parametrize(
+        ("word", "dtype", "scale", "rtol"), [("float", "f4", 1, 1e-6), ("double", "f8", 7.9, 1e-14)]
+    )
+    def test_hyperbolic_functions_from_end_to_end(
+        self, tmp_path: Path, word: str, dtype: str, scale: float, rtol: float
+    ) -> None:
+        near = np.array([0.0, -0.0, 1e-30, -1e-4, 0.3, 0.999, 1.001, -1.5, 79.9, 80.1, -88.9, 89.3, -89.4, 90.0])
+        x = np.concatenate([near * scale, [np.inf, -np.inf, np.nan]]).astype(dtype)
+        self.agree(tmp_path, unary(word, len(x), ["Cosh", "Sinh"]), {"x": x}, rtol=rtol)
+
     def test_positive_numbers(self, tmp_path: Path) -> None:
         self.agree(tmp_path, unary("float", 100, ["Log", "Sqrt", "Acosh"]), {"x": 1 + numbers(100) ** 2})
 

@@ -21,7 +21,6 @@ class Known:
 KNOWN = (
     Known("tvm", r"CanProveDivisible", "TVM 0.27: what random modules show"),
     Known("tvm", r"IntImm supports only int", "TVM 0.27: what random modules show"),
-    Known("tvm", r"unknown intrinsic .*tirx\.(sinh|cosh)", "TVM 0.27: what random modules show"),
 )
 
 

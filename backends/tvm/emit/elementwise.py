@@ -13,6 +13,7 @@ from typing import Any
 from tvm import ir as tvm_ir
 from tvm import relax, te, tirx
 
+from backends.tvm.emit.hyperbolic import cosh, sinh
 from backends.tvm.emit.op import Emit, Op, Result
 
 Formula = Callable[..., Any]  # of the elements, one for each input
@@ -318,7 +319,7 @@ EMIT: dict[str, Emit] = {
     "Ceil": float_unary(tirx.ceil),
     "Clip": _clip,
     "Cos": float_unary(tirx.cos),
-    "Cosh": float_unary(tirx.cosh),
+    "Cosh": float_unary(cosh),
     "Div": _divide,
     "Dropout": _dropout,
     "Equal": _comparison(tirx.EQ),
@@ -346,7 +347,7 @@ EMIT: dict[str, Emit] = {
     "Round": elementwise(_round),
     "Sign": elementwise(_sign, wide=False),
     "Sin": float_unary(tirx.sin),
-    "Sinh": float_unary(tirx.sinh),
+    "Sinh": float_unary(sinh),
     "Sqrt": relax_unary(relax.op.sqrt),
     "Sub": _relax_binary(relax.op.subtract),
     "Sum": _chained(lambda a, b: a + b),
