@@ -82,6 +82,9 @@ class OnnxProgram:
             self._evaluators[precise] = Evaluator(self._model, precise=precise)
         return self._evaluators[precise](inputs)
 
+    def loops_on_data(self) -> bool:
+        return any(node.op_type == "Loop" for node in ir.traversal.RecursiveGraphIterator(self._model.graph))
+
     def scores(self, inputs: Arrays, oracle: Arrays) -> Mapping[str, Scores]:
         if self._indices is None:
             self._indices = OnnxIndexOutputs(self._model)

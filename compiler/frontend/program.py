@@ -108,6 +108,10 @@ class Program(Protocol):
         """The reference answer; `precise` raises every float operation to float64."""
         ...
 
+    def loops_on_data(self) -> bool:
+        """Whether some data could keep it busy for ever."""
+        ...
+
     def scores(self, inputs: Arrays, oracle: Arrays) -> Mapping[str, Scores]:
         """For each output that is an index by value, what it was chosen from; `oracle` is the precise answer."""
         ...

@@ -92,6 +92,9 @@ class _Sweep:
         self.cases: list[Case] = []
         self.edges: list[Edge] = []
         self.notes: list[str] = []
+        self._loops = program.loops_on_data()
+        if self._loops:
+            self.notes.append("ordinary data only: the model loops as often as its data says, and might never end")
 
     def given(self) -> None:
         for label, inputs in self._wanted.given.items():
@@ -149,8 +152,9 @@ class _Sweep:
                 if sizes not in known:
                     known.append(sizes)
                     yield sizes, 0, ORDINARY
+        kinds = () if self._loops else draws.KINDS
         for number in range(self._effort.kinds):
-            for kind in draws.KINDS:
+            for kind in kinds:
                 yield self._middle, number, kind
 
     def _ordinary(self, sizes: plan.Sizes, number: int) -> None:
@@ -184,6 +188,8 @@ class _Sweep:
         )
 
     def probe(self) -> None:
+        if self._loops:
+            return
         ordinary = self._wanted.inputs(self._middle, 0)
         found = list(probes(self._wanted.specs, self._wanted.ranges, ordinary))
         expected = len(found) * self._pace * plan.volume(self._middle) * _PLAIN

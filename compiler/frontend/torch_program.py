@@ -17,7 +17,7 @@ from torch.utils import _pytree as pytree
 
 from compiler.contracts import Array, Arrays, Dim, Inside, Scores, Source, TensorSpec
 from compiler.errors import CompileError, UsageError
-from compiler.frontend import graph_ranges, onnx_export
+from compiler.frontend import graph_ranges, loops, onnx_export
 from compiler.frontend.arguments import arrange, parameters_of
 from compiler.frontend.arrays import to_numpy, to_torch
 from compiler.frontend.call import Call, call_of, spelled_out
@@ -261,6 +261,9 @@ class TorchProgram:
         with torch.no_grad(), failure, kept, mode:
             outputs = tensor_outputs(self._run(tensors), self._call.names)
         return {name: to_numpy(tensor) for name, tensor in outputs.items()}
+
+    def loops_on_data(self) -> bool:
+        return loops.in_scripts(self._module) or loops.in_exported(self._exported)
 
     def scores(self, inputs: Arrays, oracle: Arrays) -> Mapping[str, Scores]:
         assert self._call is not None, "trace comes first"

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch._higher_order_ops.while_loop import while_loop
 
-from compiler.contracts import Source
+from compiler.contracts import ORDINARY, Source
 from compiler.errors import CompileError, PlumblineError
 from compiler.frontend.open import open_program
 from compiler.frontend.oracle import float64_oracle
@@ -286,3 +286,29 @@ def test_the_graph_so_far_is_not_printed_when_a_branch_stops_it(capfd: pytest.Ca
     cause = caught.value.__cause__
     assert cause is not None
     assert any("def forward" in note for note in cause.__notes__)
+
+
+class Looping(nn.Module):
+    def forward(self, x: torch.Tensor) -> Any:
+        return while_loop(lambda y: y.abs().sum() > 1, lambda y: (y / 2,), (x,))[0]
+
+
+class Halves(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        while bool(x.abs().sum() > 1):
+            x = x / 2
+        return x
+
+
+@pytest.mark.parametrize("how", ["script", "while_loop"])
+def test_a_model_that_might_never_end_is_shown_ordinary_data_only(how: str) -> None:
+    """An infinity is as large after a thousand halvings as before."""
+    if how == "script":
+        module: nn.Module = torch.jit.script(Halves().eval())
+    else:
+        module = Looping().eval()
+    program = TorchProgram(Source("here", "live", ""), module)
+    reference = compute(program, trace(program, ("x:float32[4]",), None, seed=0, effort="normal"), "PyTorch")
+    assert not reference.edges
+    assert {case.kind for case in reference.cases} == {ORDINARY}
+    assert "ordinary data only: the model loops as often as its data says, and might never end" in reference.notes
