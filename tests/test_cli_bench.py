@@ -175,7 +175,7 @@ def test_auto_keeps_the_best_with_its_evidence(
     built: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("compiler.auto.runnable", lambda: ["onnxruntime"])
-    words = ["-t", "auto", "-i", INPUT, "-o", str(tmp_path), "--name", "net", "--budget", "20s", "--json"]
+    words = ["-t", "auto", "-i", INPUT, "-o", str(tmp_path), "--name", "net", "--budget", "10s", "--json"]
     assert run([f"{built / 'nets.py'}:small", *words]) == 0
     told = json.loads(capsys.readouterr().out)
     folder = tmp_path / "net.auto"
@@ -195,7 +195,7 @@ def test_auto_refuses_when_nothing_keeps_the_limits(
     built: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("compiler.auto.runnable", lambda: ["onnxruntime"])
-    words = ["-t", "auto", "-i", INPUT, "-o", str(tmp_path), "--max-size", "1K", "--budget", "20s", "--json"]
+    words = ["-t", "auto", "-i", INPUT, "-o", str(tmp_path), "--max-size", "1K", "--budget", "10s", "--json"]
     assert run([f"{built / 'nets.py'}:small", *words]) == 1
     error = json.loads(capsys.readouterr().out)["error"]
     assert error["code"] == "no-candidate"
