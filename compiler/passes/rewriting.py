@@ -92,6 +92,25 @@ class Edit:
         self.modified = True
         return node.outputs[0]
 
+    def follow(
+        self, node: ir.Node, value: ir.Value, operator: str, attributes: Mapping[str, Any], word: str
+    ) -> ir.Value:
+        """A new node behind `node`, of its result `value`; `word` is added to that one's name.
+
+        Everyone who knew it takes the new result, which has its name, type and shape.
+        """
+        assert node.graph is not None
+        behind = ir.node(operator, [value], dict(attributes), name=self.fresh(f"{node.name}_{operator.lower()}"))
+        new = behind.outputs[0]
+        new.type, new.shape = value.type, value.shape
+        inherit([behind], [node])
+        node.graph.insert_after(node, behind)
+        ir.convenience.replace_all_uses_with(value, new, replace_graph_outputs=True)
+        behind.replace_input_with(0, value)
+        new.name, value.name = value.name, self.fresh(f"{value.name}_{word}")
+        self.modified = True
+        return new
+
     def become(
         self,
         node: ir.Node,

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from compiler.ir.provenance import inherit
 from compiler.passes.rewriting import LocalRewrite, input_of, is_op
 
 _STATES = (5, 6)  # the places of the initial hidden state and, in an LSTM, of the cell state
@@ -37,14 +36,6 @@ class SequenceMajor(LocalRewrite):
 
     def _turn(self, node: ir.Node, value: ir.Value, order: list[int]) -> None:
         """The node's own result, and behind it the value that everyone knows."""
-        assert node.graph is not None
-        turned = ir.node("Transpose", [value], {"perm": order}, name=self.edit.fresh(f"{node.name}_transpose"))
-        new = turned.outputs[0]
-        new.type, new.shape = value.type, value.shape
-        inherit([turned], [node])
-        node.graph.insert_after(node, turned)
-        ir.convenience.replace_all_uses_with(value, new, replace_graph_outputs=True)
-        turned.replace_input_with(0, value)
-        new.name, value.name = value.name, self.edit.fresh(f"{value.name}_sequence_major")
+        self.edit.follow(node, value, "Transpose", {"perm": order}, "sequence_major")
         if value.shape is not None:
             value.shape = ir.Shape([value.shape[order.index(axis)] for axis in range(len(order))])

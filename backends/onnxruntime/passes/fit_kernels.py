@@ -16,7 +16,7 @@ import onnx_ir as ir
 from backends.onnxruntime.passes import kernels
 from compiler.contracts import Legality
 from compiler.ir.opsets import formal, schema_at
-from compiler.ir.provenance import describe, inherit
+from compiler.ir.provenance import describe
 from compiler.passes.legalize import Legalize, Refusal, refused, types_of
 from compiler.passes.rewriting import LocalRewrite
 
@@ -99,16 +99,8 @@ class FitKernels(LocalRewrite):
 
     def _narrow(self, node: ir.Node, index: int, narrow: ir.DataType, wide: ir.DataType) -> None:
         """The node's output in the wide type, and behind it the value that everyone knows."""
-        assert node.graph is not None
         old = node.outputs[index]
-        back = ir.node("Cast", [old], {"to": narrow}, name=self.edit.fresh(f"{node.name}_narrow"))
-        new = back.outputs[0]
-        new.type, new.shape = ir.TensorType(narrow), old.shape
-        inherit([back], [node])
-        node.graph.insert_after(node, back)
-        ir.convenience.replace_all_uses_with(old, new, replace_graph_outputs=True)
-        back.replace_input_with(0, old)
-        new.name, old.name = old.name, self.edit.fresh(f"{old.name}_wide")
+        self.edit.follow(node, old, "Cast", {"to": narrow}, "wide").type = ir.TensorType(narrow)
         old.type = ir.TensorType(wide)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import onnx_ir as ir
 
 from compiler.errors import CompileError
-from compiler.ir.provenance import describe, inherit
+from compiler.ir.provenance import describe
 from compiler.ir.ranges import Ranges, type_range
 from compiler.passes.rewriting import LocalRewrite, constant, input_of, is_op
 
@@ -91,15 +91,7 @@ class SmallIntegers(LocalRewrite):
 
     def _narrow_again(self, node: ir.Node, value: ir.Value) -> None:
         """The node's own result in float32, and behind it the value that everyone knows."""
-        assert node.graph is not None and value.dtype is not None
-        cast = ir.node("Cast", [value], {"to": value.dtype}, name=self.edit.fresh(f"{node.name}_narrow"))
-        narrow = cast.outputs[0]
-        narrow.type, narrow.shape = value.type, value.shape
-        inherit([cast], [node])
-        node.graph.insert_after(node, cast)
-        ir.convenience.replace_all_uses_with(value, narrow, replace_graph_outputs=True)
-        cast.replace_input_with(0, value)
-        narrow.name, value.name = value.name, self.edit.fresh(f"{value.name}_wide")
+        narrow = self.edit.follow(node, value, "Cast", {"to": value.dtype}, "wide")
         value.type = ir.TensorType(_D.FLOAT)
         self._wide[narrow] = value
 
