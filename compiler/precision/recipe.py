@@ -1,0 +1,45 @@
+"""What a user asks of a model's precision, and what became of each layer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, Protocol, get_args
+
+from compiler.contracts import Arrays
+
+Name = Literal["float32", "float16", "bfloat16", "int8", "int4"]
+NAMES: tuple[Name, ...] = get_args(Name)
+SHORT = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a model is made smaller and faster. The fields that a precision has no use for stay as they are."""
+
+    precision: Name = "float32"
+    method: str = "auto"  # int8: static, dynamic, weights; int4: rtn, gptq, awq
+    group_size: int = 64  # how many weights along the summed axis share a scale; weight-only
+    symmetric: bool = True  # of weights that are quantized alone
+    calibrator: str = "auto"  # where an activation's range ends: minmax, percentile, mse, entropy
+    keep: tuple[str, ...] = ()  # layers that stay as they are: names of nodes or modules, with * for any text
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Layer:
+    """What became of one node of the graph that holds weights, or was a candidate for lower precision."""
+
+    name: str  # of the node
+    operator: str
+    precision: str  # what it computes in, or keeps its weights in: "int8", "int4 weights", "float32"
+    bits: float  # of a weight on average, scales and zero points counted in; 32 where it was left alone
+    weights: int = 0  # how many numbers
+    why: str = ""  # why it stayed high
+    error: float | None = None  # rms of what the new weights change in its output, relative to its rms; None: unknown
+
+
+class Samples(Protocol):
+    """Calibration data, which may be read as often as needed and is never in memory as a whole."""
+
+    def __iter__(self) -> Iterator[Arrays]: ...
