@@ -195,6 +195,24 @@ class Inside(Protocol):
 
 
 @dataclass(frozen=True)
+class Unavailable:
+    reason: str
+    remedy: str
+
+
+@dataclass(frozen=True)
+class Route:
+    """How a target reaches a precision that the model is not written in.
+
+    By the graph: the target builds from the graph in that precision. By an option: it builds from the float32 graph,
+    with these options beside the user's own, and its runtime rounds by itself where that graph would.
+    """
+
+    by: Literal["graph", "option"] = "graph"
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Ready:
     """The target can be built here. `runs` is False where it can only be built."""
 
@@ -203,12 +221,13 @@ class Ready:
     precisions: tuple[str, ...] = ("float32",)
     runs: bool = True
     note: str = ""
+    routes: Mapping[str, Route | Unavailable] = field(default_factory=dict)  # of precisions beside float32
 
-
-@dataclass(frozen=True)
-class Unavailable:
-    reason: str
-    remedy: str
+    def route(self, precision: str) -> Route | Unavailable:
+        """How this target reaches a precision here, or why it does not."""
+        if precision == "float32":
+            return Route()
+        return self.routes.get(precision) or Unavailable("it has no way to it", "another --target, or float32")
 
 
 Probe = Ready | Unavailable

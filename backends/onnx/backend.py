@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from backends.onnx.precisions import ROUTES
 from compiler.contracts import Array, Arrays, Artifact, Closing, Legality, Probe, Ready, Session, Signature, Unavailable
 from compiler.errors import UnavailableError, UsageError
 from compiler.graph_files import adopt
@@ -24,7 +25,7 @@ class Onnx:
         except PackageNotFoundError as error:
             return Unavailable(f"{error.name} is not installed", "pip install 'plumbline[compile]'")
         precisions = ("float32", "float64", "float16", "bfloat16")
-        return Ready(f"onnx {found}", ("reference evaluator",), precisions, note=_NOTE)
+        return Ready(f"onnx {found}", ("reference evaluator",), precisions, note=_NOTE, routes=ROUTES)
 
     @property
     def legality(self) -> Legality:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from backends.onnxruntime import options as settings
+from backends.onnxruntime.precisions import ROUTES
 from backends.onnxruntime.session import OnnxRuntimeSession
 from compiler.contracts import Artifact, Legality, Probe, Ready, Session, Signature, Unavailable
 from compiler.graph_files import adopt
@@ -34,7 +35,9 @@ class OnnxRuntime:
             for provider in onnxruntime.get_available_providers()
             if not provider.startswith("Azure")
         )
-        return Ready(f"onnxruntime {onnxruntime.__version__}", devices, ("float32", "float64", "float16"))
+        return Ready(
+            f"onnxruntime {onnxruntime.__version__}", devices, ("float32", "float64", "float16"), routes=ROUTES
+        )
 
     @property
     def legality(self) -> Legality:

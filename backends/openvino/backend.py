@@ -8,6 +8,7 @@ from typing import Any
 
 from backends.openvino import options as settings
 from backends.openvino.legality import LEGALITY
+from backends.openvino.precisions import routes
 from compiler.contracts import Artifact, Legality, Probe, Ready, Session, Signature, Unavailable
 
 
@@ -23,7 +24,7 @@ class OpenVino:
         devices = openvino.Core().available_devices
         if settings.DEVICE not in devices:
             return Unavailable(f"openvino {version} has no CPU plugin here", "pip install --force-reinstall openvino")
-        return Ready(f"openvino {version}", (settings.DEVICE.lower(),), ("float32",))
+        return Ready(f"openvino {version}", (settings.DEVICE.lower(),), ("float32",), routes=routes())
 
     @property
     def legality(self) -> Legality:

@@ -10,6 +10,7 @@ from backends.tensorrt import options as settings
 from backends.tensorrt.flavor import Runtime, find, need
 from backends.tensorrt.gpu import Gpu, gpus
 from backends.tensorrt.legality import LEGALITY
+from backends.tensorrt.precisions import ROUTES
 from compiler.contracts import Artifact, Legality, Probe, Ready, Session, Signature, Unavailable
 from compiler.errors import UsageError
 from compiler.graph_files import adopt
@@ -27,7 +28,8 @@ class TensorRt:
             return found
         usable = tuple(str(gpu) for gpu in here if found.runs_on(gpu))
         note = "" if usable else _why_not(found, here)
-        return Ready(found.version, usable, ("float32", "float16", "bfloat16"), runs=bool(usable), note=note)
+        types = ("float32", "float16", "bfloat16")
+        return Ready(found.version, usable, types, runs=bool(usable), note=note, routes=ROUTES)
 
     @property
     def legality(self) -> Legality:

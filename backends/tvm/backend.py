@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from backends.tvm import options as settings
+from backends.tvm.precisions import ROUTES
 from compiler.contracts import Artifact, Legality, Probe, Ready, Session, Signature, Unavailable
 
 _OPSET = 24
@@ -28,7 +29,7 @@ class Tvm:
         except (ImportError, OSError, PackageNotFoundError) as error:
             return Unavailable(f"tvm cannot be imported: {error}", _REMEDY)
         gpus = ("cuda",) if devices.missing_gpu() is None else ()
-        return Ready(f"tvm {found}", ("cpu", *gpus), ("float32", "float64", "float16"))
+        return Ready(f"tvm {found}", ("cpu", *gpus), ("float32", "float64", "float16"), routes=ROUTES)
 
     @cached_property
     def legality(self) -> Legality:

@@ -1,0 +1,9 @@
+"""How the graph itself reaches lower precision: it is written in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from compiler.contracts import Route, Unavailable
+
+ROUTES: Mapping[str, Route | Unavailable] = {name: Route() for name in ("float16", "bfloat16", "int8", "int4")}

@@ -1,0 +1,29 @@
+"""How OpenVINO's CPU plugin reaches lower precision.
+
+bfloat16 by its own hint: it then rounds what goes into products to bfloat16, and keeps sums and what is sensitive in
+float32, as the graph in bfloat16 does. Without hardware for it the hint is ignored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from compiler.contracts import Route, Unavailable
+
+_NO_BFLOAT16 = Unavailable(
+    "this CPU has no instructions for bfloat16 (avx512_bf16 or amx_bf16)",
+    "compile on a CPU that has them, or --precision int8",
+)
+
+
+def routes() -> Mapping[str, Route | Unavailable]:
+    import openvino
+
+    able: list[str] = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    bfloat16 = Route("option", {"INFERENCE_PRECISION_HINT": "bf16"})
+    return {
+        "float16": Route(),
+        "bfloat16": bfloat16 if "BF16" in able else _NO_BFLOAT16,
+        "int8": Route(),
+        "int4": Route(),
+    }
