@@ -17,6 +17,7 @@ GROUND = {
     "compiler",
     "compiler.errors",
     "compiler.contracts",
+    "compiler.unit",
     "compiler.quiet",
     "compiler.graph_files",
     "compiler.child",
@@ -27,6 +28,7 @@ ROOMS: dict[str, set[str]] = {
     "compiler": {"compiler.api"},  # late, for `compiler.compile`
     "compiler.errors": set(),
     "compiler.contracts": set(),
+    "compiler.unit": set(),
     "compiler.quiet": set(),
     "compiler.child": set(),
     "compiler.graph_files": set(),

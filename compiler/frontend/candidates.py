@@ -9,14 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from compiler.contracts import Array, Scores, dtype_name
+from compiler.unit import epsilon_named
 
 # Whoever judges allows less than this; what lies farther off cannot be accepted and need not be kept.
 _RMS, _WORST, _ULPS = 256.0, 32.0, 8.0
 _ALL = 4096  # so many scores are kept whole: little is known of the error of few
 _MOST = 1 << 22  # candidates of one output in one case; beyond, only the first ones of a row are known
 _CHUNK = 1 << 20  # elements that are looked at together
-
-_EPSILON = {"float16": 2.0**-10, "bfloat16": 2.0**-7, "float32": 2.0**-23, "float64": 2.0**-52}
 
 Floats = npt.NDArray[np.float64]
 
@@ -32,7 +31,7 @@ def thinned(own: Array, wide: Array, row: Array, chosen: Array) -> Scores:
     count = int(np.sum(finite))
     rms, scale = (float(np.sqrt(np.sum(part**2) / max(count, 1))) for part in (error, np.where(finite, oracle, 0.0)))
     worst, kind = float(np.max(error, initial=0.0)), dtype_name(own.dtype)
-    rounding = _EPSILON.get(kind, 0.0)
+    rounding = epsilon_named(kind) or 0.0
     margin = np.inf if oracle.size <= _ALL else _RMS * max(rms, rounding * scale) + _WORST * worst
     parts = list(_near(oracle, row.reshape(-1), chosen.reshape(-1), margin, _ULPS * rounding))
     rows, index = (np.concatenate([part[at] for part in parts] or [np.empty(0, np.int64)])[:_MOST] for at in (0, 1))

@@ -15,8 +15,9 @@ import numpy as np
 
 from compiler.contracts import Array, Arrays, Case, Clause, OutputVerdict, Promise, Signature, Terms
 from compiler.errors import CompileError, UsageError, did_you_mean
+from compiler.unit import Floats
 from compiler.validate.metrics import METRICS, Metric
-from compiler.validate.units import Floats, epsilon_of, real
+from compiler.validate.units import epsilon_of, real
 
 Function = Callable[[Array, Array], Any]
 Pair = tuple[Case, Arrays]

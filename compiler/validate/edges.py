@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from compiler.contracts import Array, Arrays, Bounded, Check, Edge, EdgeVerdict, dtype_name
 from compiler.errors import CompileError, UsageError
-from compiler.validate.units import Floats, Unit, real
+from compiler.unit import Floats, Unit
+from compiler.validate.units import real
 
 _NUMBERS = "numbers"
 

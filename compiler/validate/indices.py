@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from compiler.contracts import Array, Arrays, Case, Element, OutputVerdict, Scores
-from compiler.validate.units import Floats, Mask, Unit, epsilon_named, floor_of, unlucky
+from compiler.unit import Floats, Unit, epsilon_named, floor_of, unlucky
+from compiler.validate.units import Mask
 
 Pair = tuple[Case, Arrays]
 

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from compiler.contracts import Array
-from compiler.validate.units import Floats
+from compiler.unit import Floats
 
 
 @dataclass(frozen=True)

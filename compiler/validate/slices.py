@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from compiler.validate.units import Floats, Mask, Unit, unlucky
+from compiler.unit import Floats, Unit, unlucky
+from compiler.validate.units import Mask
 
 PER_SLICE = 8.0  # units of its own that a slice may be off, rms
 FEWEST = 16  # elements; of fewer, the budget of each element is all there is

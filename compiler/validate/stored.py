@@ -18,8 +18,9 @@ import numpy.typing as npt
 
 from compiler.contracts import Array, Arrays, Case, Scores, Terms, dtype_name
 from compiler.errors import CompileError
+from compiler.unit import Unit
 from compiler.validate.contract import NO_TERMS, clauses_for
-from compiler.validate.units import Unit, Units, units
+from compiler.validate.units import Units, units
 
 LIMIT = 16 * 2**20  # bytes of arrays that a bundle keeps in full
 SAMPLE = 4096  # elements of an output that a thinned case keeps

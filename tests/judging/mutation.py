@@ -32,8 +32,9 @@ from zoo_graphs import HOME, MODELS, Kept, kept
 from compiler.contracts import Array, Arrays, Case, Reference, Terms
 from compiler.errors import PlumblineError
 from compiler.ir.evaluate import Evaluator
+from compiler.unit import Floats, Unit
 from compiler.validate.judge import judge
-from compiler.validate.units import Floats, Unit, of_kind, units
+from compiler.validate.units import of_kind, units
 
 FAULTS: tuple[GraphFault | AnswerFault, ...] = (
     *faults_of_weights.FAULTS,

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from compiler.contracts import Array, Case
-from compiler.validate.units import Unit, units, unlucky
+from compiler.unit import Unit, unlucky
+from compiler.validate.units import units
 
 
 def unit(own: Array, wide: Array, kind: str = "ordinary", shaken: Array | None = None) -> Unit:
