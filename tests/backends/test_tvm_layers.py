@@ -163,6 +163,15 @@ class TestResize(Agreement):
             z = Resize<mode = "{mode}", coordinate_transformation_mode = "{place}">(x, , , down) }}"""
         self.agree(tmp_path, text, {"x": numbers(1, 2, 5, 4)})
 
+    @pytest.mark.parametrize("mode", ["nearest", "linear", "cubic"])
+    @pytest.mark.parametrize("place", ["half_pixel", "align_corners", "asymmetric", "pytorch_half_pixel"])
+    def test_a_dynamic_height(self, tmp_path: Path, mode: str, place: str) -> None:
+        how = f'mode = "{mode}", coordinate_transformation_mode = "{place}"'
+        text = f"""(float[1,1,n,4] x) => (float[1,1,m,8] y, float[1,1,3,4] z)
+            <float[4] scales = {{1.0, 1.0, 2.0, 2.0}}, int64[4] sizes = {{1, 1, 3, 4}}> {{
+            y = Resize<{how}>(x, , scales)  z = Resize<{how}>(x, , , sizes) }}"""
+        self.agree(tmp_path, text, *[{"x": numbers(1, 1, n, 4)} for n in (1, 2, 4)], dims=[N])
+
     def test_antialiased(self, tmp_path: Path) -> None:
         text = """(float[1,1,8,8] x) => (float[1,1,3,5] y) <int64[4] sizes = {1, 1, 3, 5}> {
             y = Resize<mode = "linear", antialias = 1>(x, , , sizes) }"""

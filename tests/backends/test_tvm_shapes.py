@@ -101,6 +101,19 @@ class TestMoving(Agreement):
             r = Tile(x, twice) }"""
         self.agree(tmp_path, text, {"x": numbers(1, 7)}, {"x": numbers(5, 7)}, dims=[N])
 
+    @pytest.mark.parametrize("options", [{}, {"kernels": "plain"}], ids=str)
+    def test_windows_of_a_dynamic_height(self, tmp_path: Path, options: dict[str, str]) -> None:
+        """TVM cannot tell whether this transposition moves anything, and says so for the whole model."""
+        text = """(float[1,3,n,8] x) => (float[1,12,m] y) <int64 zero = {0}, int64 one = {1}, int64[1] front = {0},
+             int64[2,1] step = {0, 1}, int64[2,7] columns = {0, 1, 2, 3, 4, 5, 6, 1, 2, 3, 4, 5, 6, 7},
+             int64[3] shape = {1, 12, -1}> {
+            height = Shape<start = 2, end = 3>(x)  n = Squeeze(height, front)  last = Sub(n, one)
+            r = Range(zero, last, one)  above = Unsqueeze(r, front)  rows = Add(above, step)
+            a = Gather<axis = 2>(x, rows)  b = Gather<axis = 4>(a, columns)
+            c = Transpose<perm = [0, 1, 2, 4, 3, 5]>(b)  y = Reshape(c, shape) }"""
+        calls = [{"x": numbers(1, 3, n, 8)} for n in (2, 5)]
+        self.agree(tmp_path, text, *calls, dims=[Dim("n", 2, 6)], **options)
+
     @pytest.mark.parametrize("mode", ["constant", "reflect", "edge", "wrap"])
     def test_padding(self, tmp_path: Path, mode: str) -> None:
         text = "(float[3,5] x) => (float[6,8] y) <int64[4] p = {1, 2, 2, 1}> "

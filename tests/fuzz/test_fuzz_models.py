@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from fuzz_models import GRAMMAR, Found, coverage, recorded, summary
-from model_known import KNOWN, PAGE, Known
+from model_known import KNOWN, PAGE
 from model_maker import Maker, make
 from model_reduce import reduced
 from model_source import Model, is_fixed
@@ -78,6 +78,6 @@ def test_the_summary_counts_operators_with_their_overloads_together(tmp_path: Pa
     assert any("2 ATen operators" in line for line in summary([found]))
 
 
-@pytest.mark.parametrize("known", KNOWN, ids=lambda known: known.why)
-def test_known_issues_stand_on_their_page(known: Known) -> None:
-    assert f"## {known.heading}\n" in PAGE.read_text(encoding="utf-8")
+def test_known_issues_stand_on_their_page() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    assert not [known for known in KNOWN if f"## {known.heading}\n" not in page]

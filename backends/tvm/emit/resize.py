@@ -190,16 +190,19 @@ def _coordinate(op: Op, i: Any, before: Any, after: Any, axis: _Axis, told: Any)
         centre = before.astype("float32") * half
         return _Spot(centre * (_real(1) - adjusted) + (position + half) / scale - half)
     if mode == "align_corners":
-        steps = (after - 1).astype("float32")
-        spread = position * (before - 1).astype("float32")
-        return _Spot(tirx.Select(after > 1, spread / tirx.max(steps, _real(1)), _real(0)))
+        # TVM cannot tell the range of a product of floats where a dim is in it. No more than one of these is rounded.
+        return _Spot((i * (before - 1)).astype("float32") / _steps(after))
     if mode == "tf_crop_and_resize" and axis.region is not None:
         first, last = axis.region
         reach = (before - 1).astype("float32")
-        steps = (after - 1).astype("float32")
-        several = _real(first) * reach + position * _real(last - first) * reach / tirx.max(steps, _real(1))
+        several = _real(first) * reach + position * _real(last - first) * reach / _steps(after)
         return _Spot(tirx.Select(after > 1, several, _real(0.5 * (first + last)) * reach))
     raise op.refusal(f"coordinate transformation '{mode}'")
+
+
+def _steps(length: Any) -> Any:
+    """From the first element to the last, at least 1."""
+    return tirx.max(length - 1, tirx.IntImm("int64", 1)).astype("float32")
 
 
 def _whole_ratio(axis: _Axis) -> float | None:

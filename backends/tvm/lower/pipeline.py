@@ -20,6 +20,7 @@ from backends.tvm.lower.kernels.call import Lowering
 from backends.tvm.lower.kernels.table import legalization
 from backends.tvm.lower.schedule.select import schedule_all
 from backends.tvm.lower.tuning import Tuner
+from backends.tvm.lower.views import copies_to_views
 from backends.tvm.target import Machine, of
 
 _ABOVE_STOCK = 20  # the priority of an attribute; TVM's own have 10
@@ -41,7 +42,6 @@ def finish(module: tvm.IRModule, where: tvm.target.Target) -> tvm.IRModule:
     with where:
         finished = tvm.transform.Sequential(
             [
-                passes.RewriteDataflowReshape(),
                 passes.ToNonDataflow(),
                 passes.RemovePurityChecking(),
                 passes.CallTIRRewrite(),
@@ -53,7 +53,7 @@ def finish(module: tvm.IRModule, where: tvm.target.Target) -> tvm.IRModule:
                 passes.VMShapeLower(),
                 passes.AttachGlobalSymbol(),
             ]
-        )(module)
+        )(copies_to_views(module))
     return _without_aliases(finished)
 
 

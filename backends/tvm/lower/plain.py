@@ -14,6 +14,7 @@ from tvm import transform as tvm_transform
 from tvm.s_tir.schedule import ScheduleError
 
 from backends.tvm.explain import Explain
+from backends.tvm.lower.views import copies_to_views
 from backends.tvm.target import Machine, of
 
 _WORTH_PARALLEL = 16384  # element operations below which waking other threads costs more than it saves
@@ -41,7 +42,6 @@ def finish(module: tvm_ir.IRModule, where: target.Target) -> tvm_ir.IRModule:
     with where:
         return tvm_transform.Sequential(
             [
-                relax.transform.RewriteDataflowReshape(),
                 relax.transform.ToNonDataflow(),
                 relax.transform.RemovePurityChecking(),
                 relax.transform.CallTIRRewrite(),
@@ -53,7 +53,7 @@ def finish(module: tvm_ir.IRModule, where: target.Target) -> tvm_ir.IRModule:
                 relax.transform.VMShapeLower(),
                 relax.transform.AttachGlobalSymbol(),
             ]
-        )(module)
+        )(copies_to_views(module))
 
 
 def _relu(bb: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
