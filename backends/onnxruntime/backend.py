@@ -47,6 +47,7 @@ class OnnxRuntime:
         return settings.HELP
 
     def passes(self) -> Sequence[Any]:
+        from backends.onnxruntime.passes.few_bit_weights import FewBitWeights
         from backends.onnxruntime.passes.fit_kernels import FitKernels
         from backends.onnxruntime.passes.fit_masks import FitMasks
         from backends.onnxruntime.passes.instance_groups import InstanceGroups
@@ -56,6 +57,7 @@ class OnnxRuntime:
         from backends.onnxruntime.passes.quick_gelu import QuickGelu
         from backends.onnxruntime.passes.scatter_rows import ScatterRows
         from backends.onnxruntime.passes.split_attention import SplitAttention
+        from compiler.passes.dequantize_rows import DequantizeRows
         from compiler.passes.float_modulo import FloatModulo
         from compiler.passes.sequence_major import SequenceMajor
 
@@ -70,6 +72,8 @@ class OnnxRuntime:
             NamePadAxes(),
             QuickGelu(),
             InstanceGroups(),
+            DequantizeRows(),
+            FewBitWeights(),  # of a table that is also a layer's weight, the rows are read apart by now
             FitKernels(_LEGALITY),  # last: it refuses what has no kernel by then
         )
 

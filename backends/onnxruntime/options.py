@@ -70,6 +70,8 @@ def session_options(options: Mapping[str, Any]) -> onnxruntime.SessionOptions:
         made.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if not _flag(options, "prepacking"):
         made.add_session_config_entry("session.disable_prepacking", "1")
+    # What it makes of weights in few bits on its own is not to round what they are multiplied with.
+    made.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "1")
     if left_out := _left_out(options):
         made.add_session_config_entry("optimization.disable_specified_optimizers", left_out)
     return made

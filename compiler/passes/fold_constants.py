@@ -27,7 +27,10 @@ JOINED = 64 * 2**20
 _GROWN = "plumbline.grown_by_folding"  # on the model, so that the total holds however often this pass runs
 
 # Small by themselves, large by what they stand for: folding one writes out what a single number says.
-_KEPT = {"ConstantOfShape", "RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli"}
+_KEPT = {
+    "Bernoulli", "ConstantOfShape", "DequantizeLinear", "RandomNormal", "RandomNormalLike", "RandomUniform",
+    "RandomUniformLike",
+}  # fmt: skip
 
 
 class FoldConstants(Declining, ir.passes.InPlacePass):
