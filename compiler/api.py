@@ -38,6 +38,7 @@ from compiler.frontend.handed_over import Inputs, eval_mode, inputs_of
 from compiler.frontend.program import InputRange, Request
 from compiler.frontend.reference import EFFORTS, ReferencePlan
 from compiler.frontend.specs import parse
+from compiler.precision.recipe import Recipe, named
 from compiler.report import document
 
 if TYPE_CHECKING:
@@ -85,6 +86,8 @@ def compile(
     contract: str | Sequence[str] = (),
     atol: float | None = None,
     rtol: float | None = None,
+    precision: str | Recipe = "float32",
+    calibration: Any = None,
     passes: PassPlan = driver.AS_USUAL,
     bisect: float = BISECT_SECONDS,
     timeout: float = DEFAULT_TIMEOUT,
@@ -99,6 +102,9 @@ def compile(
 
     `contract` decides in place of the error budget: "cosine>=0.999", "logits:top1>=0.99", "file.py:name", or several;
     `atol` and `rtol` replace it as well.
+
+    `precision` is float16, bfloat16, int8 or int4, or a `Recipe` that also says how. `calibration` is data that ranges
+    are measured and the result is judged on: a file, a folder of files, "file.py:name", or an iterable of dicts.
 
     A bundle whose numbers differ is kept apart as `<bundle>.rejected`, and `Result.passed` is False. Up to
     `bisect` seconds are then spent on where the difference begins; `Result.diagnosis` says it.
@@ -123,6 +129,8 @@ def compile(
         contract=contract,
         atol=atol,
         rtol=rtol,
+        precision=precision,
+        calibration=calibration,
         passes=passes,
         bisect=bisect,
     )
@@ -192,6 +200,7 @@ def _job(
     atol: float | None = None,
     rtol: float | None = None,
     strict_edges: bool = False,
+    precision: str | Recipe = "float32",
     **settings: Any,
 ) -> Job:
     check_choices(target, effort, options or {})
@@ -207,6 +216,7 @@ def _job(
         data=data,
         options=dict(options or {}),
         effort=effort,
+        recipe=precision if isinstance(precision, Recipe) else Recipe(named(precision)),
         terms=terms.asked(contract, atol, rtol, strict_edges=strict_edges),
         **settings,
     )
@@ -321,7 +331,7 @@ def _locate(job: Job, outcome: Outcome, memory_limit: int | None, progress: Prog
 
 def _with_place(job: Job, outcome: Outcome, result: Result, memory_limit: int | None, progress: Progress) -> Result:
     """Of a result that was rejected, where the difference begins."""
-    if result.passed or not job.bisect:
+    if result.passed or not job.bisect or job.recipe.precision != "float32":
         return result
     try:
         return replace(result, diagnosis=_locate(job, outcome, memory_limit, progress))
@@ -331,12 +341,20 @@ def _with_place(job: Job, outcome: Outcome, result: Result, memory_limit: int | 
 
 
 def write(job: Job, outcome: Outcome, folder: Path) -> dict[str, Any]:
+    from compiler.report.html import bundle as html
     from compiler.validate import stored
 
     manifest = record.manifest(job, outcome, host.facts())
     if outcome.reference is not None:
-        stored.write(outcome.reference.cases, folder / bundles.REFERENCE, job.terms)
+        kept = outcome.reference
+        stored.write(kept.cases, folder / bundles.REFERENCE, outcome.judged.terms, kept.edges)
+    low = outcome.judged.low
+    if low is not None and low.reference is not None:
+        stored.write(low.reference.cases, folder / bundles.REFERENCE / bundles.LOWERED)
     (folder / bundles.REPORT).write_text(document.markdown(job.place.name, manifest), encoding="utf-8")
+    if job.page or outcome.verdict.status == "failed":
+        page = html.html(job.place.name, manifest, bundles.size(folder, outcome.artifact.files))
+        (folder / bundles.PAGE).write_text(page, encoding="utf-8")
     bundles.seal(folder, manifest)
     return manifest
 
@@ -355,7 +373,8 @@ def verify(
     Torch is not needed for it. `trust` runs the user's own function, where the bundle's contract names one.
     """
     from compiler.validate import stored
-    from compiler.validate.compare import compare
+    from compiler.validate.judge import judge_again
+    from compiler.validate.reopening import Reopening
 
     progress = progress or SilentProgress()
     bundle = bundles.read(Path(folder))
@@ -371,18 +390,16 @@ def verify(
         )
     agreed = terms.from_json(bundle.manifest["terms"], trust=trust)
     plan = _plan(reference)
-    cases = stored.read(bundle.folder / bundles.REFERENCE, plan.inputs)
+    kept = stored.read_reference(bundle.folder / bundles.REFERENCE, plan.inputs, reference["notes"])
     artifact = bundle.artifact
     settings = {**artifact.options, **(options or {})}
     repro = bundle.folder.with_name(bundle.folder.name + bundles.REPRO)
     with IsolatedBackend(artifact.target, repro=repro, timeout=timeout, memory_limit=memory_limit) as backend:
         progress.stage("open", artifact.runtime)
-        with backend.open(artifact, bundle.folder, settings) as session:
-            progress.stage("verify", f"{len(cases)} cases")
-            answers = [case.thin(session(case.case.inputs)) for case in cases]
-    measured = stored.read_units(bundle.folder / bundles.REFERENCE)
-    verdict = compare([case.case for case in cases], answers, measured, agreed)
-    return replace(verdict, notes=(*reference["notes"], *verdict.notes))
+        with Reopening(lambda: backend.open(artifact, bundle.folder, settings)) as session:
+            probes = f" and {len(kept.edges)} probes" if kept.edges else ""
+            progress.stage("verify", f"{len(kept.cases)} cases{probes}")
+            return judge_again(kept, session, agreed)
 
 
 def _plan(reference: Mapping[str, Any]) -> ReferencePlan:

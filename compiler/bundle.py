@@ -11,7 +11,7 @@ import errno
 import hashlib
 import json
 import mmap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,7 +23,9 @@ from compiler.errors import CompileError, UsageError
 SCHEMA = "plumbline-bundle/1"
 MANIFEST = "manifest.json"
 REFERENCE = "reference"
+LOWERED = "lower-precision"  # in it: the answers of the graph in lower precision
 REPORT = "report.md"
+PAGE = "report.html"
 REJECTED = ".rejected"
 REPRO = ".repro"
 BISECT = ".bisect"
@@ -144,6 +146,11 @@ def sha256(path: Path) -> str:
 
 
 _WINDOW = 256 * 2**20
+
+
+def size(folder: Path, files: Iterable[str]) -> int:
+    """Bytes of what an artifact consists of."""
+    return sum((folder / name).stat().st_size for name in files)
 
 
 # -- reading ----------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +17,14 @@ from compiler.contracts import (
     Artifact,
     Backend,
     Captured,
+    Check,
+    Otherwise,
     PassPlan,
     PassRecord,
     Progress,
     Ready,
     Reference,
+    Route,
     Signature,
     Source,
     Terms,
@@ -29,21 +33,25 @@ from compiler.contracts import (
 )
 from compiler.errors import CompileError, PlumblineError, UnavailableError, UnsupportedError
 from compiler.frontend.program import Program, Request
-from compiler.frontend.reference import ReferencePlan
-from compiler.graph_files import GRAPH
+from compiler.frontend.reference import ReferencePlan, branch
+from compiler.graph_files import GRAPH, NODES
+from compiler.precision.recipe import Layer, Recipe
 from compiler.validate import contract
-from compiler.validate.judge import judge
+from compiler.validate.judge import judge, judge_either_way
 from compiler.validate.reopening import Reopening
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
     from compiler.frontend.aside import Aside
+    from compiler.frontend.calibration import Calibration
     from compiler.passes.pipeline import Named, Step, Watch
+    from compiler.precision.apply import Lowered
 
 HUB_OPSET = 24
 AS_USUAL = PassPlan()
 NO_TERMS = Terms()
+FLOAT32 = Recipe()
 _SOON = 3.0  # seconds
 
 
@@ -65,7 +73,10 @@ class Job:
     require_run: bool = False
     passes: PassPlan = AS_USUAL
     terms: Terms = NO_TERMS
+    recipe: Recipe = FLOAT32
+    calibration: Any = None  # --calibration: a file, a folder, "file.py:name", or an iterable of samples
     bisect: float = 0.0  # seconds that may be spent on where the numbers begin to differ
+    page: bool = True  # report.html in the bundle; what is rejected has one in any case
 
     @property
     def repro(self) -> Path:
@@ -85,14 +96,40 @@ class Facts:
 
 
 @dataclass(frozen=True)
+class LowPrecision:
+    """What became of the layers, and whether the runtime computes the graph that says so."""
+
+    layers: tuple[Layer, ...]
+    reference: Reference | None = None  # the answers of that graph
+    fidelity: Verdict | None = None
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What the verdict on the model is, and what it rests on."""
+
+    reference: Reference | None
+    verdict: Verdict
+    terms: Terms = NO_TERMS
+    low: LowPrecision | None = None
+
+
+@dataclass(frozen=True)
 class Outcome:
     """What came of a job, before it is written down."""
 
     facts: Facts
     artifact: Artifact
     effective: Mapping[str, Any]
-    reference: Reference | None
-    verdict: Verdict
+    judged: Judged
+
+    @property
+    def reference(self) -> Reference | None:
+        return self.judged.reference
+
+    @property
+    def verdict(self) -> Verdict:
+        return self.judged.verdict
 
 
 class Front:
@@ -106,6 +143,8 @@ class Front:
         answers: Aside[Reference] | None,
         watches: Sequence[Watch],
         operators: Mapping[str, int],
+        calibration: Calibration | None = None,
+        otherwise: Otherwise | None = None,
     ) -> None:
         self.signature = captured.signature
         self.source = captured.source
@@ -113,6 +152,8 @@ class Front:
         self.passes = passes
         self.watches = watches
         self.operators = operators
+        self.calibration = calibration
+        self.otherwise = otherwise
         self._captured: Captured | None = captured
         self._answers = answers
         self._reference: Reference | None = None
@@ -162,7 +203,7 @@ def _front(job: Job, progress: Progress, stack: ExitStack) -> Front:
     progress.stage("load", job.request.label)
     program = open_program(job.request)
     progress.stage("trace", program.source.format)
-    plan = traced(job, program)
+    plan, calibration = _calibrated(job, traced(job, program))
     answers = None
     if job.verify:
         beside = job.effort == "quick"  # a longer sweep wants all cores, and gets them at its turn
@@ -173,7 +214,19 @@ def _front(job: Job, progress: Progress, stack: ExitStack) -> Front:
     progress.stage("optimize", f"{len(captured.model.graph)} nodes")
     watches = _watches(job, plan)
     records = optimize(captured, job.passes, watches=watches, repro=job.repro)
-    return Front(captured, plan, records, answers, watches, operators(captured.model))
+    # A program that decides nothing is let go, and its weights with it.
+    otherwise = partial(branch, program) if job.verify and program.decides() else None
+    return Front(captured, plan, records, answers, watches, operators(captured.model), calibration, otherwise)
+
+
+def _calibrated(job: Job, plan: ReferencePlan) -> tuple[ReferencePlan, Calibration | None]:
+    """Data that is held back joins the cases that PyTorch answers."""
+    if job.calibration is None:
+        return plan, None
+    from compiler.frontend.calibration import read_calibration
+
+    found = read_calibration(job.calibration, plan.specs)
+    return replace(plan, given={**plan.given, **found.judged}, notes=(*plan.notes, *found.notes)), found
 
 
 def _watches(job: Job, plan: ReferencePlan) -> tuple[Watch, ...]:
@@ -199,34 +252,82 @@ def run(job: Job, backend: Backend, folder: Path, progress: Progress) -> Outcome
 def finish(job: Job, front: Front, backend: Backend, folder: Path, progress: Progress, *, last: bool = True) -> Outcome:
     """What one target does with the model; `last` when no other target comes after it."""
     state = ready(job, backend)
+    captured = front.take(last=last)
+    lowered, options = _in_precision(job, state, front, captured.model, progress)
     progress.stage("lower", f"for {job.target}")
     try:
         records, graph, words = lower(
-            front.take(last=last),
+            captured,
             backend,
             folder,
             keep_provenance=job.keep_provenance,
             asked=job.passes,
-            watches=front.watches,
+            watches=front.watches if lowered is None else (),  # which compare with the model in float32
             repro=job.repro,
         )
     except UnsupportedError as error:
         raise front.why_not(error) from error
     facts = Facts(front.signature, front.source, front.plan, (*front.passes, *records), front.operators)
-    proof = None if state.runs else _prove_graph(front, graph, state, job.terms, progress)
+    proof = None if state.runs else _prove_graph(job, front, graph, state, lowered, progress)
     progress.stage("build", state.version)
     with _placed(words):
-        artifact = backend.build(graph, front.signature, job.options, folder)
+        artifact = backend.build(graph, front.signature, options, folder)
         shutil.rmtree(graph.parent, ignore_errors=True)
         if proof is not None:
-            return Outcome(facts, artifact, {"runs": f"not here: {state.note}"}, *proof)
+            return Outcome(facts, artifact, {"runs": f"not here: {state.note}"}, proof)
         # Before the runtime loads its own copy of the weights: the two need not be in memory together.
         reference = front.reference(progress)
-        with Reopening(lambda: backend.open(artifact, folder, job.options)) as session:
+        with Reopening(lambda: backend.open(artifact, folder, options)) as session:
             if reference is None:
-                return Outcome(facts, artifact, session.effective, None, UNVERIFIED)
+                low = None if lowered is None else LowPrecision(lowered.layers)
+                return Outcome(facts, artifact, session.effective, Judged(None, UNVERIFIED, low=low))
             progress.stage("verify", _asked(reference))
-            return Outcome(facts, artifact, session.effective, reference, judge(reference, session, job.terms))
+            return Outcome(facts, artifact, session.effective, _judged(job, front, reference, lowered, session))
+
+
+def _in_precision(
+    job: Job, state: Ready, front: Front, model: ir.Model, progress: Progress
+) -> tuple[Lowered | None, Mapping[str, Any]]:
+    """The graph in the precision that was asked for, in place unless the runtime sees to it; and options for that."""
+    if job.recipe.precision == "float32":
+        return None, job.options
+    from compiler.precision.apply import lower_precision
+
+    route = _route(job, state)
+    progress.stage("precision", job.recipe.precision)
+    samples = front.calibration.samples if front.calibration is not None else None
+    by_itself = route.by == "option"
+    lowered = lower_precision(model.clone() if by_itself else model, job.recipe, samples)
+    return lowered, {**route.options, **job.options}
+
+
+def _route(job: Job, state: Ready) -> Route:
+    route = state.route(job.recipe.precision)
+    if isinstance(route, Unavailable):
+        raise UnavailableError(
+            "precision-unavailable",
+            f"{job.target} does not compute in {job.recipe.precision} here",
+            where="--precision",
+            why=route.reason,
+            hint=route.remedy,
+        )
+    return route
+
+
+def _judged(job: Job, front: Front, reference: Reference, lowered: Lowered | None, answer: Check) -> Judged:
+    """Against the model. In lower precision against what was promised of it, and against the graph it is."""
+    if lowered is None:
+        asked, verdict = judge_either_way(reference, answer, job.terms, front.otherwise)
+        return Judged(asked, verdict, job.terms)
+    from compiler.precision import promised
+    from compiler.precision.apply import fidelity
+
+    terms = promised.completed(job.terms, front.signature, job.recipe.precision)
+    held_back = front.calibration.judged if front.calibration is not None else {}
+    asked = promised.on_real_data(reference, held_back)
+    graph, faithful = fidelity(lowered, reference, answer)
+    verdict = promised.both(judge(asked, answer, terms), faithful, terms, job.terms)
+    return Judged(asked, verdict, terms, LowPrecision(lowered.layers, graph, faithful))
 
 
 def ready(job: Job, backend: Backend) -> Ready:
@@ -246,8 +347,8 @@ def ready(job: Job, backend: Backend) -> Ready:
 
 
 def _prove_graph(
-    front: Front, graph: Path, state: Ready, terms: Terms, progress: Progress
-) -> tuple[Reference | None, Verdict]:
+    job: Job, front: Front, graph: Path, state: Ready, lowered: Lowered | None, progress: Progress
+) -> Judged:
     """What can be said of an artifact that cannot run here: the very graph that is built from is the model's."""
     import onnx_ir as ir
 
@@ -255,15 +356,16 @@ def _prove_graph(
 
     reference = front.reference(progress)
     if reference is None:
-        return None, replace(UNVERIFIED, status="not run")
+        low = None if lowered is None else LowPrecision(lowered.layers)
+        return Judged(None, replace(UNVERIFIED, status="not run"), low=low)
     progress.stage("verify", f"{_asked(reference)}, the graph on plumbline's evaluator")
-    verdict = judge(reference, Evaluator(ir.load(graph), precise=False), terms)
-    if not verdict.passed:
-        return reference, verdict
+    judged = _judged(job, front, reference, lowered, Evaluator(ir.load(graph), precise=False))
+    if not judged.verdict.passed:
+        return judged
     note = (
         f"built, not run ({state.note}): this verdict is about the graph that was built from, on plumbline's evaluator"
     )
-    return reference, replace(verdict, status="not run", notes=(note, *verdict.notes))
+    return replace(judged, verdict=replace(judged.verdict, status="not run", notes=(note, *judged.verdict.notes)))
 
 
 def _asked(reference: Reference) -> str:
@@ -354,6 +456,7 @@ def lower(
 ) -> tuple[list[PassRecord], Path, dict[str, str]]:
     """Legalisation and the target's own passes; the result is a file for the backend to build from, and words about
     where each of its nodes comes from."""
+    from compiler.ir.nodes import write_nodes
     from compiler.ir.store import save
     from compiler.passes import pipeline
 
@@ -362,6 +465,7 @@ def lower(
     work = folder / ".graph"
     work.mkdir()
     words = _words(model)
+    write_nodes(model, folder / NODES, modules=keep_provenance)
     save(model, work / GRAPH, keep_provenance=keep_provenance)
     return records, work / GRAPH, words
 

@@ -17,6 +17,7 @@ from compiler.errors import Exit, PlumblineError, UsageError, worst
 if TYPE_CHECKING:
     from compiler.api import Result
     from compiler.driver import Job
+    from compiler.precision.recipe import Recipe
 
 
 @click.command(epilog="Defaults may stand in [tool.plumbline] of pyproject.toml, or in plumbline.toml.")
@@ -39,6 +40,12 @@ if TYPE_CHECKING:
 @click.option("--contract", multiple=True, metavar="[OUT:]METRIC>=N", help="decides in place of the error budget")
 @click.option("--atol", type=float, metavar="N", help="an absolute tolerance in place of the error budget")
 @click.option("--rtol", type=float, metavar="N", help="a relative tolerance in place of the error budget")
+@click.option("--precision", default="float32", show_default=True, help="float16, bfloat16, int8 or int4")
+@click.option("--method", default="auto", show_default=True, help="static, dynamic, weights, rtn, gptq or awq")
+@click.option("--calibration", metavar="DATA", help="data for lower precision: a file, a folder, or file.py:name")
+@click.option("--calibrator", default="auto", show_default=True, help="int8: minmax, percentile, mse or entropy")
+@click.option("--group-size", type=click.IntRange(min=1), default=64, show_default=True, help="weights to a scale")
+@click.option("--keep", multiple=True, metavar="NAME", help="a layer that stays in float32; * stands for any text")
 @click.option("--strict-edges", is_flag=True, help="fail where NaN, infinities and the like become something else")
 @click.option("--require-run", is_flag=True, help="fail where the target can be built but not run")
 @click.option("--passes", default="default", show_default=True, help="which passes run: default,-NAME,NAME or none")
@@ -96,6 +103,7 @@ def job_of(options: dict[str, Any], target: str) -> Job:
     runtime_options = for_target(options["options"], target)
     api.check_choices(target, options["effort"], runtime_options)
     parse(options["input_specs"])
+    recipe = recipe_of(options)
     return Job(
         request=Request(model, options["factory"], options["trust"], options["translate"]),
         target=target,
@@ -111,8 +119,30 @@ def job_of(options: dict[str, Any], target: str) -> Job:
         require_run=options["require_run"],
         passes=_pass_plan(options, target),
         terms=asked(options["contract"], options["atol"], options["rtol"], strict_edges=options["strict_edges"]),
+        recipe=recipe,
+        calibration=options["calibration"],
         bisect=0 if options["no_bisect"] else api.BISECT_SECONDS,
     )
+
+
+def recipe_of(options: dict[str, Any]) -> Recipe:
+    """What was asked of the precision; what only lower precision has a use for is refused without one."""
+    from compiler.precision.recipe import Recipe, named
+
+    recipe = Recipe(
+        named(options["precision"]),
+        options["method"],
+        options["group_size"],
+        calibrator=options["calibrator"],
+        keep=tuple(options["keep"]),
+        seed=options["seed"],
+    )
+    if recipe.precision == "float32":
+        for name in ("calibration", "keep"):
+            if options[name]:
+                why = "nothing becomes lower in precision"
+                raise UsageError("bad-option", f"--{name} means nothing here", why=why, hint="--precision int8")
+    return recipe
 
 
 def _choose(options: dict[str, Any]) -> int:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, get_args
 
 from compiler.contracts import Arrays
+from compiler.errors import UsageError, did_you_mean
 
 Name = Literal["float32", "float16", "bfloat16", "int8", "int4"]
 NAMES: tuple[Name, ...] = get_args(Name)
@@ -43,3 +44,13 @@ class Samples(Protocol):
     """Calibration data, which may be read as often as needed and is never in memory as a whole."""
 
     def __iter__(self) -> Iterator[Arrays]: ...
+
+
+def named(text: str) -> Name:
+    """A precision by the name that the user gave it."""
+    wanted = SHORT.get(text, text)
+    for name in NAMES:
+        if name == wanted:
+            return name
+    hint = did_you_mean(text, [*NAMES, *SHORT]) or f"one of {', '.join(NAMES)}"
+    raise UsageError("bad-option", f"there is no precision '{text}'", where="--precision", hint=hint)
