@@ -11,7 +11,7 @@ from contextlib import contextmanager, redirect_stderr
 
 # They warn about packages that are not there and choices that are theirs to make, and what they log as an error is
 # raised as well.
-_LOGGERS = ("torch", "onnxscript", "onnx_ir", "transformers")
+_LOGGERS = ("torch", "onnxscript", "onnx_ir", "transformers", "matplotlib")
 
 
 @contextmanager

@@ -32,6 +32,7 @@ class Row:
     first: float | None = None  # seconds of the first call
     steady_after: int | None = None  # calls
     latency: Latency | None = None
+    spread: Sequence[float] = ()  # percentiles of its calls from 0 to 100, in seconds
     ratio: Ratio | None = None  # of the time of what it is held against
     rates: Mapping[int, float] = field(default_factory=dict)  # clients -> calls in a second
     peak: int | None = None  # bytes

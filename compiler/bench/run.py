@@ -17,7 +17,7 @@ from compiler.bench.subject import Asked, Candidate, Subject
 from compiler.contracts import Arrays, Case, Progress
 from compiler.errors import PlumblineError, UsageError, did_you_mean
 from compiler.measure.contender import Contender
-from compiler.measure.latency import latency, steady_after
+from compiler.measure.latency import latency, percentiles, steady_after
 from compiler.measure.paired import Timings, measure
 from compiler.validate.compare import compare
 
@@ -213,6 +213,7 @@ class _Bench:
         return replace(
             row,
             latency=latency(timings.calls[row.name]),
+            spread=percentiles(timings.calls[row.name]),
             ratio=timings.ratio(row.name, against) if row.name != against else None,
             rates=rates,
             peak=contender.peak(),

@@ -9,7 +9,7 @@ import click
 
 from compiler.cli import console
 from compiler.cli.build import build, targets_of
-from compiler.cli.options import configured, duration, for_target, limits, memory, speaking
+from compiler.cli.options import configured, duration, for_target, limits, memory, speaking, write_text
 from compiler.errors import Exit, PlumblineError, UsageError
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ _OF_BUILD = {str(parameter.name) for parameter in build.params}
 @click.option("--output", "-o", default="build", show_default=True, metavar="DIR", help="where bundles of MODEL go")
 @click.option("--trust", is_flag=True, help="run code that comes with the model: pickles, auto_map")
 @click.option("--csv", "csv_file", metavar="FILE", help="the same figures, a line for each")
+@click.option("--html", "page", metavar="FILE", help="the same as a page (with --targets: beside the bundles)")
 @limits
 @speaking
 @click.pass_context
@@ -75,19 +76,44 @@ def bench(context: click.Context, /, **given: Any) -> int:
 
 
 def _tell(tables: list[dict[str, Any]], options: dict[str, Any]) -> None:
+    from backends import host
+    from compiler import record
     from compiler.report import bench as report
 
     if not tables:
         return
     if options["csv_file"]:
         report.write_csv(tables, Path(options["csv_file"]))
+    data = {"tables": tables, "host": host.facts(), "versions": record.versions()}
+    place = _page(options)
+    if place is not None:
+        from compiler.report.html import bench as html
+
+        write_text(place, html.html(_title(options), data))
     if options["as_json"]:
-        console.show_json({"tables": tables})
+        console.show_json(data)
         return
     for table in tables:
         report.show(table)
     for table in tables:
         click.echo(report.sentence(table))
+    if place is not None:
+        click.echo(f"With charts: {place}")
+
+
+def _page(options: dict[str, Any]) -> str | None:
+    """Where it was asked for; or beside the bundles that were made for this."""
+    named: str | None = options["page"]
+    if named is not None or options["targets"] is None:
+        return named
+    from compiler.frontend.open import output_name
+
+    return str(Path(options["output"]) / f"{output_name(options['things'][0], None)}.bench.html")
+
+
+def _title(options: dict[str, Any]) -> str:
+    """What was compared."""
+    return ", ".join(Path(thing).name or thing for thing in options["things"])
 
 
 def _bundles(options: dict[str, Any], progress: Progress) -> tuple[list[Path], Asked | None]:

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from compiler.cli import console
-from compiler.cli.options import limits, memory, speaking
-from compiler.errors import CompileError
+from compiler.cli.options import limits, memory, speaking, write_text
 
 if TYPE_CHECKING:
     from compiler.check.judge import Judged
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
 @click.option("--keep", is_flag=True, help="keep every bundle, not only those that fail")
 @click.option("--junit", metavar="FILE", help="the result as JUnit XML")
 @click.option("--markdown", metavar="FILE", help="the result as Markdown")
+@click.option("--html", "page", metavar="FILE", help="the result as a page, with a chart")
 @limits
 @speaking
 def check(manifest: str | None, **given: Any) -> int:
@@ -122,15 +122,19 @@ def _tell(judged: Judged, *, update: bool) -> None:
 
 
 def _report(judged: Sequence[Judged], manifest: Manifest, given: dict[str, Any]) -> None:
+    from backends import host
     from compiler.check.render import github, table
     from compiler.check.render.document import document
     from compiler.check.render.junit import junit
     from compiler.check.render.markdown import markdown
+    from compiler.check.render.page import page
 
     if given["junit"]:
-        _write(given["junit"], junit(judged))
+        write_text(given["junit"], junit(judged))
     if given["markdown"]:
-        _write(given["markdown"], markdown(judged, manifest.path))
+        write_text(given["markdown"], markdown(judged, manifest.path))
+    if given["page"]:
+        write_text(given["page"], page(judged, manifest.path, host.facts()))
     github.add_to_summary(markdown(judged, manifest.path))
     if github.runs_here():
         for line in github.commands(judged, manifest.entries, manifest.path):
@@ -139,11 +143,3 @@ def _report(judged: Sequence[Judged], manifest: Manifest, given: dict[str, Any])
         console.show_json(document(judged, manifest.path))
     else:
         table.show(judged, manifest.path, quiet=given["quiet"])
-
-
-def _write(place: str, text: str) -> None:
-    try:
-        Path(place).parent.mkdir(parents=True, exist_ok=True)
-        Path(place).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise CompileError("cannot-write", f"cannot write '{place}'", why=error.strerror) from error

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from compiler.errors import UsageError, did_you_mean
+from compiler.errors import CompileError, UsageError, did_you_mean
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -142,3 +142,12 @@ def _project_defaults() -> Mapping[str, Any]:
         raise UsageError("bad-config", f"'{file}' cannot be read", why=str(error)) from error
     found = data if file.name == "plumbline.toml" else data.get("tool", {}).get("plumbline", {})
     return dict(found)
+
+
+def write_text(place: str, text: str) -> None:
+    """Into a file that the user named."""
+    try:
+        Path(place).parent.mkdir(parents=True, exist_ok=True)
+        Path(place).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise CompileError("cannot-write", f"cannot write '{place}'", why=error.strerror) from error

@@ -38,6 +38,11 @@ def latency(samples: Sequence[float]) -> Latency:
     return Latency(len(taken), p50, p90, p95, p99, rare, float(taken.mean()), low, high)
 
 
+def percentiles(samples: Sequence[float]) -> tuple[float, ...]:
+    """The fastest call, those at 1 % to 99 %, and the slowest: enough to draw how they lie."""
+    return tuple(np.quantile(np.asarray(samples, dtype=np.float64), np.linspace(0, 1, 101)).tolist())
+
+
 def steady_after(calls: Sequence[float]) -> int:
     """After how many of the first calls the pace was found: where one change of the mean explains them best.
 

@@ -40,8 +40,14 @@ def show(folder: Path, told: Mapping[str, Any], *, quiet: bool) -> None:
 
 
 def sentence(told: Mapping[str, Any]) -> str:
-    row = next(row for row in told["table"]["rows"] if row["name"] == told["chosen"])
+    row = chosen(told)
     text = f"Chosen: {row['name']}, {1000 * row['latency']['p50']:.3g} ms a call at {bench.setting(told['table'])}"
     if row["ratio"] is not None:
         text += f", {bench.ratio(row['ratio'])} of the time of {told['table']['against']}"
     return f"{text}; it uses {words.percent(row['error']['used'])} of its error budget."
+
+
+def chosen(told: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The row of the choice."""
+    rows: list[Mapping[str, Any]] = told["table"]["rows"]
+    return next(row for row in rows if row["name"] == told["chosen"])

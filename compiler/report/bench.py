@@ -88,10 +88,9 @@ def ratio(ratio: Mapping[str, float] | None) -> str:
 
 def sentence(table: Table) -> str:
     """Who is the fastest, how much, and how equal."""
-    sound = [row for row in table["rows"] if row["latency"] and row["error"]["status"] != "failed"]
-    if not sound:
+    best = fastest(table)
+    if best is None:
         return "Nothing could be timed."
-    best = min(sound, key=lambda row: float(row["latency"]["p50"]))
     text = f"At {setting(table)}, {best['name']} is the fastest: {_milliseconds(best['latency']['p50'])} ms"
     if best["ratio"] is not None:
         same = f", which is {NO_DIFFERENCE}" if best["verdict"] == NO_DIFFERENCE else ""
@@ -99,6 +98,12 @@ def sentence(table: Table) -> str:
     if best["error"]["used"] is not None:
         text += f"; it uses {words.percent(best['error']['used'])} of its error budget"
     return text + "."
+
+
+def fastest(table: Table) -> Mapping[str, Any] | None:
+    """Of those whose numbers do not differ."""
+    sound = [row for row in table["rows"] if row["latency"] and row["error"]["status"] != "failed"]
+    return min(sound, key=lambda row: float(row["latency"]["p50"]), default=None)
 
 
 def write_csv(tables: Iterable[Table], file: Path) -> None:

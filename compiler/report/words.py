@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -128,3 +129,11 @@ def size(count: float) -> str:
 
 def change(before: int, after: int) -> str:
     return size(after) if before == after else f"{size(before)} → {size(after)}"
+
+
+# What neither XML nor HTML can hold, escaped or not; a runtime's message may have colours in it.
+_UNWRITABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufdcf\ufdf0-\ufffd\U00010000-\U0010ffff]")
+
+
+def printable(text: str) -> str:
+    return _UNWRITABLE.sub("�", text)

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from itertools import groupby
 from xml.etree import ElementTree
 
 from compiler.check.judge import Judged
 from compiler.check.render import lines
-
-# What XML 1.0 cannot hold, escaped or not; a runtime's message may have colours in it.
-_UNWRITABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+from compiler.report.words import printable
 
 
 def junit(judged: Sequence[Judged]) -> str:
     root = ElementTree.Element("testsuites", {"name": "compile check", **_counts(judged)})
     for model, group in groupby(judged, key=lambda one: one.cell.model):
         cells = list(group)
-        suite = ElementTree.SubElement(root, "testsuite", {"name": _text(model), **_counts(cells)})
+        suite = ElementTree.SubElement(root, "testsuite", {"name": printable(model), **_counts(cells)})
         for one in cells:
             _case(suite, one)
     ElementTree.indent(root)
@@ -27,18 +24,18 @@ def junit(judged: Sequence[Judged]) -> str:
 
 def _case(suite: ElementTree.Element, judged: Judged) -> None:
     case = ElementTree.SubElement(
-        suite, "testcase", classname=_text(judged.cell.model), name=judged.cell.target, time=_seconds([judged])
+        suite, "testcase", classname=printable(judged.cell.model), name=judged.cell.target, time=_seconds([judged])
     )
     failing = [finding for finding in judged.findings if finding.fails]
     if failing:
-        failure = ElementTree.SubElement(case, "failure", type=failing[0].kind, message=_text(failing[0].message))
-        failure.text = _text("\n".join(finding.message for finding in failing))
+        failure = ElementTree.SubElement(case, "failure", type=failing[0].kind, message=printable(failing[0].message))
+        failure.text = printable("\n".join(finding.message for finding in failing))
     elif judged.measured is not None and judged.measured.status == "not run":
         ElementTree.SubElement(case, "skipped", message="built, not run")
     shown = zip(lines.COLUMNS, lines.row(judged), strict=True)
     remarks = [finding.message for finding in judged.findings if not finding.fails]
     out = ElementTree.SubElement(case, "system-out")
-    out.text = _text("\n".join([*(f"{name}: {value}" for name, value in shown if value), *remarks]))
+    out.text = printable("\n".join([*(f"{name}: {value}" for name, value in shown if value), *remarks]))
 
 
 def _counts(judged: Sequence[Judged]) -> dict[str, str]:
@@ -57,7 +54,3 @@ def _seconds(judged: Sequence[Judged]) -> str:
     """What this run took; a cached result took nothing."""
     spent = (one.measured for one in judged if one.measured is not None and not one.measured.cached)
     return f"{sum(measured.seconds for measured in spent):.3f}"
-
-
-def _text(text: str) -> str:
-    return _UNWRITABLE.sub("�", text)

@@ -1,0 +1,181 @@
+"""What was timed, as sections of a page: for a bench, and for the choice that `--target auto` made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from compiler.report import bench, words
+from compiler.report.html import plots
+from compiler.report.html.markup import Markup, tag
+from compiler.report.html.page import Section, figure, marked, note, table
+from compiler.report.html.plots import Bar, Calls, Point
+
+Row = Mapping[str, Any]
+_PERCENT = (0, 5, 25, 50, 75, 90, 95, 99, 100)
+
+
+def sections(tables: Sequence[bench.Table]) -> Iterator[Section]:
+    """Of one or several settings."""
+    yield Section("speed", "Speed against error", [part for one in _numbered(tables) for part in _speed(*one)])
+    yield Section("latency", "How long the calls took", [part for one in _numbered(tables) for part in _latency(*one)])
+    yield Section("cost", "Throughput, start, memory and size", [part for one in tables for part in _cost(one)])
+    if any(row.get("operators") for one in tables for row in one["rows"]):
+        body = [part for one in _numbered(tables) for part in _operators(*one)]
+        yield Section("operators", "Operators by time", body)
+
+
+def _numbered(tables: Sequence[bench.Table]) -> Iterator[tuple[int, bench.Table]]:
+    return enumerate(tables, 1)
+
+
+def _heading(one: bench.Table) -> Markup:
+    return tag("h3", f"{bench.setting(one)}; {one['rounds']} rounds in turns")
+
+
+def timed(one: bench.Table) -> list[Row]:
+    """The fastest first."""
+    return sorted((row for row in one["rows"] if row["latency"]), key=lambda row: float(row["latency"]["p50"]))
+
+
+def points(one: bench.Table) -> list[Point]:
+    """Those whose error is known."""
+    return [
+        Point(row["name"], row["latency"]["p50"], float(row["error"]["used"]), row["error"]["status"] != "failed")
+        for row in timed(one)
+        if row["error"]["used"] is not None
+    ]
+
+
+def _speed(number: int, one: bench.Table) -> Iterator[Markup]:
+    yield _heading(one)
+    found = points(one)
+    best = {point.name for point in plots.front(found)}
+    if found:
+        yield figure(
+            plots.speed_and_error(f"speed{number}", found),
+            "To the left is faster, further down is more exact. Full points on the line are the Pareto front: nothing "
+            "else is both faster and more exact. A cross is out of its budget.",
+        )
+    against = one["against"]
+    head = ("what", "median ms", f"of the time of {against}", "95 % interval", "", "of its budget", "numbers", "front")
+    rows = [
+        (
+            row["name"],
+            _ms(row["latency"]["p50"]),
+            f"{row['ratio']['value']:.3f}" if row["ratio"] else "1",
+            f"{row['ratio']['low']:.3f} to {row['ratio']['high']:.3f}" if row["ratio"] else "",
+            row["verdict"],
+            words.percent(row["error"]["used"]) if row["error"]["used"] is not None else "not known",
+            _numbers(row),
+            "on it" if row["name"] in best else "",
+        )
+        for row in timed(one)
+    ]
+    yield table(head, rows, right=f"median ms|of the time of {against}|of its budget")
+    for row in one["rows"]:
+        if row["failure"]:
+            yield note(f"{row['name']} was not timed: {row['failure']}")
+
+
+def _numbers(row: Row) -> Markup:
+    status = row["error"]["status"]
+    if status == "failed":
+        return marked("bad", "differ")
+    return marked("good", "equal") if status == "passed" else marked("warn", words.status(status))
+
+
+def _latency(number: int, one: bench.Table) -> Iterator[Markup]:
+    yield _heading(one)
+    spread = [Calls(row["name"], row["spread"]) for row in timed(one) if row.get("spread")]
+    if spread:
+        yield figure(
+            plots.latencies(f"latency{number}", spread),
+            "How often calls took how long; the higher the hill, the more of them.",
+        )
+    head = (
+        "what",
+        "calls",
+        "fastest",
+        *(f"{percent} %" for percent in _PERCENT[1:-1]),
+        "slowest",
+        "mean",
+        "95 % interval",
+    )
+    rows = [
+        (
+            row["name"],
+            row["latency"]["count"],
+            *_percentiles(row),
+            _ms(row["latency"]["mean"]),
+            f"{_ms(row['latency']['low'])} to {_ms(row['latency']['high'])}",
+        )
+        for row in timed(one)
+    ]
+    yield table(head, rows, right="|".join(head[1:]))
+    yield note("Milliseconds: so many of a hundred calls took no longer than this.")
+
+
+def _percentiles(row: Row) -> Iterator[str]:
+    spread = row.get("spread")
+    for percent in _PERCENT:
+        value = spread[percent] if spread else row["latency"].get(f"p{percent}")
+        yield _ms(value) if value is not None else ""
+
+
+def _cost(one: bench.Table) -> Iterator[Markup]:
+    yield _heading(one)
+    rows = timed(one)
+    clients = list(rows[0]["rates"]) if rows else []
+    rates = [f"calls/s, {count} client{'s' * (str(count) != '1')}" for count in clients]
+    head = ("what", "it is", *rates, "load s", "first call ms", "steady after", "most memory", "on disk")
+    yield table(
+        head,
+        [
+            (
+                row["name"],
+                row["what"],
+                *(f"{row['rates'][count]:.4g}" for count in clients),
+                f"{row['load']:.2f}",
+                _ms(row["first"]),
+                f"{row['steady_after']} calls",
+                words.size(row["peak"]) if row["peak"] is not None else "",
+                words.size(row["disk"]) if row["disk"] is not None else "",
+            )
+            for row in rows
+        ],
+        right="|".join((*rates, "load s", "first call ms", "steady after", "most memory", "on disk")),
+    )
+
+
+def _operators(number: int, one: bench.Table) -> Iterator[Markup]:
+    yield _heading(one)
+    for place, row in enumerate(one["rows"], 1):
+        if row.get("operators"):
+            yield tag("h3", row["name"])
+            yield from operators(f"operators{number}-{place}", row["operators"])
+
+
+def operators(name: str, found: Sequence[Mapping[str, Any]]) -> Iterator[Markup]:
+    """Each with its `name`, `seconds` and, where it is known, the share of the `roofline` that it reaches."""
+    ordered = sorted(found, key=lambda one: -float(one["seconds"]))
+    total = sum(float(one["seconds"]) for one in ordered) or 1.0
+    shown = [Bar(one["name"], 1000 * one["seconds"], f"{one['seconds'] / total:.0%}") for one in ordered[: plots.MOST]]
+    yield figure(
+        plots.bars(name, "Operators by time", "milliseconds of a call", shown),
+        "Which operators a call spends its time in.",
+    )
+    rows = [
+        (
+            one["name"],
+            _ms(one["seconds"]),
+            f"{one['seconds'] / total:.1%}",
+            f"{one['roofline']:.0%}" if one.get("roofline") is not None else "not known",
+        )
+        for one in ordered
+    ]
+    yield table(("operator", "ms", "of the call", "of the roofline"), rows, right="ms|of the call|of the roofline")
+
+
+def _ms(seconds: float) -> str:
+    return f"{1000 * seconds:.4g}"
