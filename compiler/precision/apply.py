@@ -8,8 +8,9 @@ from importlib import import_module
 
 import onnx_ir as ir
 
-from compiler.contracts import ORDINARY, Arrays, Case, Check, Reference, Terms, Verdict
+from compiler.contracts import ORDINARY, Case, Check, Reference, Terms, Verdict
 from compiler.ir.evaluate import Evaluator
+from compiler.precision.boundaries import Boundaries
 from compiler.precision.recipe import Layer, Recipe, Samples
 from compiler.validate.judge import judge
 
@@ -22,7 +23,7 @@ _REWRITES = {
     "int4": "compiler.precision.weights:quantize_weights",
 }
 WEIGHTS_ONLY = ("weights", "rtn", "gptq", "awq")  # methods that leave activations as they are
-MOST_CASES = 6  # on which the graph itself is asked, twice each
+MOST_CASES = 4  # on which the graph itself is asked, several times each
 NO_TERMS = Terms()
 
 
@@ -36,15 +37,22 @@ class Lowered:
 
     def reference(self, whole: Reference) -> Reference:
         """The same inputs, and the answers of the graph in lower precision; its own rounding is the unit of error."""
-        plain, precise = Evaluator(self.graph, precise=False), Evaluator(self.graph, precise=True)
+        asked = _Asked(self.graph)
         cases = [case for case in whole.cases if case.kind == ORDINARY][:MOST_CASES]
         producer = f"plumbline's evaluator, of the graph in {self.recipe.precision}"
-        return Reference(tuple(_answered(case, plain, precise) for case in cases), producer, whole.seed)
+        return Reference(tuple(map(asked.answered, cases)), producer, whole.seed)
 
 
-def _answered(case: Case, plain: Check, precise: Check) -> Case:
-    inputs: Arrays = case.inputs
-    return replace(case, outputs=plain(inputs), oracle=precise(inputs), shaken=None, scores={})
+class _Asked:
+    def __init__(self, graph: ir.Model) -> None:
+        self._plain = Evaluator(graph, precise=False)
+        self._precise = Evaluator(graph, precise=True)
+        self._boundaries = Boundaries(graph)
+
+    def answered(self, case: Case) -> Case:
+        oracle = self._precise(case.inputs)
+        shaken = self._boundaries.shaken(case.inputs, oracle)
+        return replace(case, outputs=self._plain(case.inputs), oracle=oracle, shaken=shaken, scores={})
 
 
 def lower_precision(model: ir.Model, recipe: Recipe, samples: Samples | None) -> Lowered:
