@@ -39,7 +39,7 @@ from compiler.frontend.program import InputRange, Request
 from compiler.frontend.reference import EFFORTS, ReferencePlan
 from compiler.frontend.specs import parse
 from compiler.precision.recipe import Recipe, named
-from compiler.report import document
+from compiler.report import files
 
 if TYPE_CHECKING:
     from compiler.diagnose.diagnosis import Diagnosis
@@ -341,7 +341,6 @@ def _with_place(job: Job, outcome: Outcome, result: Result, memory_limit: int | 
 
 
 def write(job: Job, outcome: Outcome, folder: Path) -> dict[str, Any]:
-    from compiler.report.html import bundle as html
     from compiler.validate import stored
 
     manifest = record.manifest(job, outcome, host.facts())
@@ -351,10 +350,7 @@ def write(job: Job, outcome: Outcome, folder: Path) -> dict[str, Any]:
     low = outcome.judged.low
     if low is not None and low.reference is not None:
         stored.write(low.reference.cases, folder / bundles.REFERENCE / bundles.LOWERED)
-    (folder / bundles.REPORT).write_text(document.markdown(job.place.name, manifest), encoding="utf-8")
-    if job.page or outcome.verdict.status == "failed":
-        page = html.html(job.place.name, manifest, bundles.size(folder, outcome.artifact.files))
-        (folder / bundles.PAGE).write_text(page, encoding="utf-8")
+    files.write(folder, job.place.name, manifest, page=job.page or outcome.verdict.status == "failed")
     bundles.seal(folder, manifest)
     return manifest
 

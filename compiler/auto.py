@@ -21,6 +21,8 @@ from compiler.contracts import Progress, Ready
 from compiler.driver import Job
 from compiler.errors import PlumblineError, UsageError
 from compiler.frontend.specs import parse
+from compiler.report import auto as report
+from compiler.report import files
 from compiler.search.choose import Choice, choose
 from compiler.search.objective import Objective
 from compiler.search.variants import variants
@@ -53,7 +55,7 @@ def auto(
     job.place.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=f".{job.place.name}-", dir=job.place.parent) as work:
         jobs = [
-            replace(job, target=target, place=Path(work) / target, options=options.get(target, {}))
+            replace(job, target=target, place=Path(work) / target, options=options.get(target, {}), page=False)
             for target in runnable()
         ]
         results = dict(
@@ -75,7 +77,9 @@ def auto(
         choice = choose(table.rows, options_of, objective)
         candidate = subject.candidates[choice.row.name]
         progress.stage("write", str(job.place))
-        result = _published(job, passed[candidate.bundle.artifact.target], candidate, choice, table, objective)
+        limits = {"for": objective.goal, "max_latency": objective.max_latency, "max_size": objective.max_size}
+        evidence = {**limits, **report.to_json(choice, table.to_json(), failed)}
+        result = _published(job, passed[candidate.bundle.artifact.target], candidate, evidence)
         return Chosen(result, choice, table, failed)
 
 
@@ -114,25 +118,15 @@ def _baselines(job: Job) -> tuple[str, ...]:
     return ("onnxruntime",) if job.request.path.suffix == ".onnx" else ("eager",)
 
 
-def _published(
-    job: Job, result: api.Result, candidate: Candidate, choice: Choice, table: Table, objective: Objective
-) -> api.Result:
+def _published(job: Job, result: api.Result, candidate: Candidate, evidence: Mapping[str, Any]) -> api.Result:
     """The chosen bundle with the options it was chosen with, and with what was measured."""
-    evidence = {
-        "chosen": choice.row.name,
-        "for": objective.goal,
-        "max_latency": objective.max_latency,
-        "max_size": objective.max_size,
-        "refused": dict(choice.refused),
-        "warnings": list(choice.warnings),
-        "table": table.to_json(),
-    }
     manifest = {name: value for name, value in bundles.read(result.folder).manifest.items() if name != "files"}
     artifact = {**manifest["artifact"], "options": {**manifest["artifact"]["options"], **candidate.options}}
     manifest |= {"artifact": artifact}
     with bundles.staged(job.place) as folder:
         shutil.copytree(result.folder, folder, dirs_exist_ok=True)
         bundles.write_json(folder / EVIDENCE, evidence)
+        files.write(folder, job.place.name, manifest, choice=evidence)
         bundles.seal(folder, manifest)
         place = bundles.publish(folder, job.place)
     return replace(result, folder=place, manifest=manifest)

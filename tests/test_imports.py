@@ -34,7 +34,7 @@ ROOMS: dict[str, set[str]] = {
     "compiler.graph_files": set(),
     "compiler.bundle": set(),
     "compiler.cache": set(),
-    "compiler.report": set(),
+    "compiler.report": {"compiler.bundle"},
     "compiler.ir": set(),
     "compiler.validate": set(),
     "compiler.measure": set(),
@@ -69,7 +69,7 @@ ROOMS |= {
 
 # What only some places may import at the top of a module, where everyone who imports the module pays for it.
 HEAVY = {"torch", "transformers", "onnx", "onnx_ir", "onnxscript"}
-HEAVY |= {"onnxruntime", "onnxsim", "openvino", "tensorrt", "tensorrt_rtx", "tvm"}
+HEAVY |= {"onnxruntime", "onnxsim", "openvino", "tensorrt", "tensorrt_rtx", "tvm", "matplotlib"}
 HEAVY_AT_TOP: dict[str, set[str]] = {
     "compiler.ir": {"onnx", "onnx_ir"},
     "compiler.ir.kernels": {"torch"},  # the evaluator computes with torch; it imports them when it is first called
@@ -80,6 +80,7 @@ HEAVY_AT_TOP: dict[str, set[str]] = {
     # These are imported when a model is built, never when an artifact is loaded.
     "backends.tvm.emit": {"tvm", "onnx_ir"},
     "backends.tvm.lower": {"tvm"},
+    "backends.tvm.named": {"onnx_ir"},
     "backends.openvino.build": {"onnx_ir"},
     "backends.openvino.integers": {"onnx_ir"},
     "backends.openvino.refusals": {"onnx_ir"},

@@ -95,6 +95,7 @@ def _job(task: Task, target: str) -> Job:
         effort=entry.effort,
         lift_random=entry.lift_random,
         terms=asked(entry.contract, entry.atol, entry.rtol),
+        page=task.keep,
     )
 
 

@@ -62,6 +62,12 @@ def manifest(name: str = "logits", status: str = "passed") -> dict[str, Any]:
             step("legalize", (90, 90), (55608, 55608)),
         ],
         "operators": {"Gemm": 2, name: 7},
+        "precision": {"precision": "int8", "method": "auto", "fidelity": {"status": "passed"}, "layers": [
+            {"name": name, "operator": "Gemm", "precision": "int8", "bits": 8.25, "weights": 640, "why": "",
+             "error": 0.0123},
+            {"name": "head", "operator": "Gemm", "precision": "float32", "bits": 32, "weights": 320, "why": name,
+             "error": None},
+        ]},
         "artifact": {"target": "onnxruntime", "files": ["model.onnx"], "runtime": "onnxruntime 1.31.1",
                      "signature": {"inputs": [spec], "outputs": [spec]},
                      "precision": "float32", "options": {}, "facts": {}},
@@ -108,13 +114,14 @@ def bench_table(name: str = "onnxruntime", **changes: Any) -> dict[str, Any]:
 
 
 def bench(name: str = "onnxruntime") -> dict[str, Any]:
-    operators = [
-        {"name": name, "seconds": 0.003, "roofline": 0.71},
-        {"name": "Softmax", "seconds": 0.001, "roofline": None},
-    ]
-    first = bench_table(name)
-    first["rows"][1]["operators"] = operators
-    return {"tables": [first, bench_table(name, sizes={"batch": 1})], "host": HOST, "versions": VERSIONS}
+    share = {"name": name, "steps": 3, "seconds": 0.0031, "flops": 10, "bytes": 20, "least": 0.0022, "roofline": 0.7097}
+    other = {**share, "name": "", "seconds": 0.0011, "least": None, "roofline": None}
+    profile = {"name": name, "failure": "", "total": {**share, "name": "", "seconds": 0.0042},
+               "by_operator": [share, other], "by_module": [other, share], "steps": []}  # fmt: skip
+    profiles = {"threads": 2, "sizes": {"batch": 8}, "peaks": {"copy": 1e10},
+                "profiles": [profile, {**profile, "name": "tvm", "failure": f"{name} has none"}]}  # fmt: skip
+    tables = [bench_table(name), bench_table(name, sizes={"batch": 1})]
+    return {"tables": tables, "profiles": [profiles], "host": HOST, "versions": VERSIONS}
 
 
 def choice(name: str = "onnxruntime") -> dict[str, Any]:

@@ -138,7 +138,13 @@ def test_a_bundle_tells_its_verdict_first(status: str) -> None:
              "skipped": "! NOT VERIFIED"}  # fmt: skip
     assert words[:1] == [marks[status]]
     sections = [one["id"] for one in read.all("section")]
-    assert sections == ["outputs", "edges", "layers", "passes", "interface", "origin", "environment", "data"]
+    about = ["outputs", "edges", "precision", "layers", "passes", "interface", "origin", "environment", "data"]
+    assert sections == about
+
+
+def test_a_bench_has_its_sections() -> None:
+    sections = [one["id"] for one in Read(drawn("bench")).all("section")]
+    assert sections == ["speed", "latency", "cost", "operators", "environment", "data"]
 
 
 def test_the_numbers_of_charts_stand_in_tables() -> None:

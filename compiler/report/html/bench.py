@@ -17,11 +17,10 @@ def html(name: str, data: Mapping[str, Any]) -> str:
     sentences = [bench.sentence(one) for one in tables]
     state, word = _state(tables)
     cores = {"cores used": tables[0]["cores"]} if tables[0]["cores"] else {}
-    return page(
-        Head(name, "compile bench", state, word, " ".join(sentences), _facts(tables)),
-        [*timing.sections(tables), environment(data["host"], data["versions"], cores)],
-        data,
-    )
+    sections = [*timing.sections(tables), environment(data["host"], data["versions"], cores)]
+    if data.get("profiles"):
+        sections.insert(-1, timing.operators(data["profiles"]))
+    return page(Head(name, "compile bench", state, word, " ".join(sentences), _facts(tables)), sections, data)
 
 
 def _state(tables: Sequence[bench.Table]) -> tuple[State, str]:
@@ -30,13 +29,9 @@ def _state(tables: Sequence[bench.Table]) -> tuple[State, str]:
         return "bad", f"THE NUMBERS OF {different[0]} DIFFER"
     if failed := [row["name"] for row in rows if row["failure"]]:
         return "warn", f"{failed[0]} WAS NOT TIMED"
-    if unknown := [row["name"] for row in rows if row["error"]["status"] != "passed"]:
-        return "warn", f"OF {unknown[0]} THE NUMBERS ARE {words.status(next(_statuses(rows))).upper()}"
+    if unknown := [row for row in rows if row["error"]["status"] != "passed"]:
+        return "warn", f"THE NUMBERS OF {unknown[0]['name']}: {words.status(unknown[0]['error']['status'])}"
     return "good", "ALL NUMBERS ARE EQUAL"
-
-
-def _statuses(rows: Sequence[Mapping[str, Any]]) -> Any:
-    return (row["error"]["status"] for row in rows if row["error"]["status"] != "passed")
 
 
 def _facts(tables: Sequence[bench.Table]) -> list[tuple[str, str]]:

@@ -65,6 +65,8 @@ def _sections(
     yield Section("outputs", "Error of each output", [*_outputs(manifest)])
     if manifest["verdict"]["edges"]:
         yield Section("edges", "Edge behaviour", [*_edges(manifest["verdict"]["edges"])])
+    if manifest.get("precision"):
+        yield Section("precision", "What computes in lower precision", [*_precision(manifest["precision"])])
     yield Section("layers", "Where precision is lost", [*_layers(layers)])
     yield Section("passes", "What the passes did", [*_passes(manifest)])
     yield Section("interface", "Inputs and outputs", [_interface(manifest["artifact"]["signature"])])
@@ -203,6 +205,39 @@ def _layers(layers: Mapping[str, Any] | None) -> Iterator[Markup]:
         for number, place in enumerate(places, 1)
     ]
     yield table(head, rows, right="|".join(head[5:]))
+
+
+def _precision(low: Mapping[str, Any]) -> Iterator[Markup]:
+    """What became of each layer, and whether the runtime computes the graph that says so."""
+    found = low["layers"]
+    lower = sum(layer["precision"] != "float32" for layer in found)
+    bits = sum(layer["bits"] * layer["weights"] for layer in found) / max(sum(layer["weights"] for layer in found), 1)
+    yield tag("p", f"{lower} of {len(found)} layers; {bits:.2f} bits to a weight on average. Method: {low['method']}.")
+    fidelity = low["fidelity"]
+    if fidelity is not None:
+        same = marked("good", "yes") if fidelity["status"] == "passed" else marked("bad", fidelity["status"])
+        yield tag("p", "The runtime computes the graph in lower precision as it is written: ", same)
+    worst = sorted((layer for layer in found if layer["error"]), key=lambda layer: -layer["error"])[: plots.MOST]
+    if worst:
+        bars = [plots.Bar(layer["name"], 100 * layer["error"], f"{layer['error']:.2%}") for layer in worst]
+        yield figure(
+            plots.bars("lowered", "What lower precision changes in each layer", "% of its output", bars),
+            "The largest first: what the new weights change in a layer's output, relative to it.",
+        )
+    rows = [
+        (
+            tag("code", layer["name"]),
+            layer["operator"],
+            layer["precision"],
+            f"{layer['bits']:.3g}",
+            layer["weights"],
+            f"{layer['error']:.3%}" if layer["error"] is not None else "not known",
+            layer["why"],
+        )
+        for layer in found
+    ]
+    head = ("layer", "operator", "precision", "bits", "weights", "it changes", "why it stayed")
+    yield table(head, rows, right="bits|weights|it changes")
 
 
 def _passes(manifest: Manifest) -> Iterator[Markup]:

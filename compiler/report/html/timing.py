@@ -12,6 +12,8 @@ from compiler.report.html.page import Section, figure, marked, note, table
 from compiler.report.html.plots import Bar, Calls, Point
 
 Row = Mapping[str, Any]
+# Every contender at one setting, as JSON: compiler.bench.profile.Profiles.to_json.
+Profiles = Mapping[str, Any]
 _PERCENT = (0, 5, 25, 50, 75, 90, 95, 99, 100)
 
 
@@ -20,9 +22,6 @@ def sections(tables: Sequence[bench.Table]) -> Iterator[Section]:
     yield Section("speed", "Speed against error", [part for one in _numbered(tables) for part in _speed(*one)])
     yield Section("latency", "How long the calls took", [part for one in _numbered(tables) for part in _latency(*one)])
     yield Section("cost", "Throughput, start, memory and size", [part for one in tables for part in _cost(one)])
-    if any(row.get("operators") for one in tables for row in one["rows"]):
-        body = [part for one in _numbered(tables) for part in _operators(*one)]
-        yield Section("operators", "Operators by time", body)
 
 
 def _numbered(tables: Sequence[bench.Table]) -> Iterator[tuple[int, bench.Table]]:
@@ -148,33 +147,45 @@ def _cost(one: bench.Table) -> Iterator[Markup]:
     )
 
 
-def _operators(number: int, one: bench.Table) -> Iterator[Markup]:
-    yield _heading(one)
-    for place, row in enumerate(one["rows"], 1):
-        if row.get("operators"):
-            yield tag("h3", row["name"])
-            yield from operators(f"operators{number}-{place}", row["operators"])
+def operators(profiles: Sequence[Profiles]) -> Section:
+    """What the runtimes' own profilers tell."""
+    body: list[Markup] = []
+    for number, one in enumerate(profiles, 1):
+        body += [tag("h3", bench.setting(one))]
+        for place, profile in enumerate(one["profiles"], 1):
+            body += [tag("h3", profile["name"]), *_profile(f"operators{number}-{place}", profile)]
+    return Section("operators", "Operators by time", body)
 
 
-def operators(name: str, found: Sequence[Mapping[str, Any]]) -> Iterator[Markup]:
-    """Each with its `name`, `seconds` and, where it is known, the share of the `roofline` that it reaches."""
-    ordered = sorted(found, key=lambda one: -float(one["seconds"]))
-    total = sum(float(one["seconds"]) for one in ordered) or 1.0
-    shown = [Bar(one["name"], 1000 * one["seconds"], f"{one['seconds'] / total:.0%}") for one in ordered[: plots.MOST]]
+def _profile(name: str, profile: Mapping[str, Any]) -> Iterator[Markup]:
+    if profile["failure"]:
+        yield note(f"It could not be profiled: {profile['failure']}")
+        return
+    whole = float(profile["total"]["seconds"]) or 1.0
+    shares = profile["by_operator"]
+    shown = [Bar(one["name"], 1000 * one["seconds"], f"{one['seconds'] / whole:.0%}") for one in shares[: plots.MOST]]
     yield figure(
         plots.bars(name, "Operators by time", "milliseconds of a call", shown),
-        "Which operators a call spends its time in.",
+        "What a call spends its time with. The roofline is what the work takes at this machine's measured peaks.",
     )
+    yield _shares("operator", shares, whole)
+    yield tag("details", tag("summary", "By module of the model"), _shares("module", profile["by_module"], whole))
+
+
+def _shares(kind: str, shares: Sequence[Mapping[str, Any]], whole: float) -> Markup:
     rows = [
         (
-            one["name"],
+            tag("code", one["name"] or "(the model itself)"),
+            one["steps"],
             _ms(one["seconds"]),
-            f"{one['seconds'] / total:.1%}",
-            f"{one['roofline']:.0%}" if one.get("roofline") is not None else "not known",
+            f"{one['seconds'] / whole:.1%}",
+            f"{one['roofline']:.0%}" if one["roofline"] is not None else "not known",
         )
-        for one in ordered
+        for one in shares
     ]
-    yield table(("operator", "ms", "of the call", "of the roofline"), rows, right="ms|of the call|of the roofline")
+    return table(
+        (kind, "steps", "ms", "of the call", "of the roofline"), rows, right="steps|ms|of the call|of the roofline"
+    )
 
 
 def _ms(seconds: float) -> str:
