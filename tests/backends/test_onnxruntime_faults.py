@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import compiler
+from compiler.contracts import Array
 
 
 def session(body: str, level: onnxruntime.GraphOptimizationLevel) -> onnxruntime.InferenceSession:
@@ -77,3 +78,51 @@ def test_adding_many_rows_to_few_is_right_on_several_threads(tmp_path: Path) -> 
     with result.session(threads=4) as run:
         for _ in range(10):
             np.testing.assert_array_equal(run(inputs)["output"], exact)
+
+
+NAN = np.float32(np.nan)
+
+
+@pytest.mark.parametrize("operator", ["ReduceMax", "ReduceMin"])
+def test_the_largest_of_a_row_looks_past_a_nan_that_is_not_its_first(operator: str) -> None:
+    body = f"(float[1,5] x) => (float[1,1] y) <int64[1] axes = {{1}}> {{ y = {operator}(x, axes) }}"
+    model = session(body, LEVELS.ORT_ENABLE_ALL)
+    rows = [np.where(np.arange(5) == place, NAN, np.float32(1)).reshape(1, 5) for place in range(5)]
+    assert [place for place, x in enumerate(rows) if np.isnan(model.run(None, {"x": x})[0]).all()] == [0]
+
+
+@pytest.mark.parametrize("operator", ["MaxPool<kernel_shape = [4]>", "GlobalMaxPool"])
+def test_a_max_pool_looks_past_a_nan_that_is_not_its_last(operator: str) -> None:
+    model = session(f"(float[1,1,4] x) => (float[1,1,1] y) {{ y = {operator}(x) }}", LEVELS.ORT_ENABLE_ALL)
+    rows = [np.where(np.arange(4) == place, NAN, np.float32(1)).reshape(1, 1, 4) for place in range(4)]
+    assert [place for place, x in enumerate(rows) if np.isnan(model.run(None, {"x": x})[0]).all()] == [3]
+
+
+def _after_a_nan(operator: str, gates: int, bias: bool) -> Array:
+    """The state after one step over data that is all NaN; before it is 0.25."""
+    size = 2 * gates * 3
+    weights = f"float[1,{3 * gates},4] w, float[1,{3 * gates},3] r, float[1,{size}] b, float[1,1,3] h"
+    call = f"{operator}<hidden_size = 3>(x, w, r, {'b' if bias else ''}, , h)"
+    body = f"(float[1,1,4] x, {weights}) => (float[1,1,1,3] y) {{ y = {call} }}"
+    inputs = {
+        "x": np.full((1, 1, 4), NAN),
+        "w": np.ones((1, 3 * gates, 4), np.float32),
+        "r": np.ones((1, 3 * gates, 3), np.float32),
+        "b": np.zeros((1, size), np.float32),
+        "h": np.full((1, 1, 3), 0.25, np.float32),
+    }
+    model = session(body, LEVELS.ORT_ENABLE_ALL)
+    taken = {value.name for value in model.get_inputs()}
+    result: Array = model.run(None, {name: array for name, array in inputs.items() if name in taken})[0]
+    return result.ravel()
+
+
+@pytest.mark.parametrize(("operator", "gates", "state"), [("GRU", 3, 0.25), ("LSTM", 4, np.tanh(1))])
+def test_a_gru_and_an_lstm_with_a_bias_make_a_number_of_a_nan(operator: str, gates: int, state: float) -> None:
+    """Every gate is open: the GRU stays what it was, and the LSTM adds 1 to its cell."""
+    np.testing.assert_allclose(_after_a_nan(operator, gates, bias=True), np.full(3, state), rtol=1e-5)
+    assert np.isnan(_after_a_nan(operator, gates, bias=False)).all()
+
+
+def test_an_rnn_keeps_a_nan() -> None:
+    assert np.isnan(_after_a_nan("RNN", 1, bias=True)).all()

@@ -177,10 +177,47 @@ def test_to_gather_from_nothing_crashes(tmp_path: Path) -> None:
     assert done.returncode == -signal.SIGFPE
 
 
-@pytest.mark.parametrize("operator", ["Relu(x)", "Clip(x, low, high)", "Max(x, low)"])
-def test_a_nan_becomes_a_number(tmp_path: Path, operator: str) -> None:
-    body = f"(float[4] x) => (float[4] y) <float low = {{0}}, float high = {{6}}> {{ y = {operator} }}"
-    assert not np.isnan(run(tmp_path, body, np.full(4, np.nan, np.float32))).any()
+NAN = np.float32(np.nan)
+
+
+@pytest.mark.parametrize(
+    ("operator", "number"),
+    [
+        ("Relu(x)", 0),
+        ("Clip(x, low, high)", 1),
+        ("Max(x, low)", 1),
+        ("Min(x, low)", 1),
+        ("Celu(x)", 0),
+        ("HardSigmoid(x)", 1),
+        ("Exp(x)", np.inf),
+    ],
+)
+def test_a_nan_becomes_a_number(tmp_path: Path, operator: str, number: float) -> None:
+    body = f"(float[4] x) => (float[4] y) <float low = {{1}}, float high = {{6}}> {{ y = {operator} }}"
+    np.testing.assert_array_equal(run(tmp_path, body, np.full(4, NAN)), np.full(4, number, np.float32))
+
+
+@pytest.mark.parametrize("operator", ["Max(low, x)", "Min(low, x)", "Sigmoid(x)", "Tanh(x)", "Add(x, x)"])
+def test_a_nan_stays_one(tmp_path: Path, operator: str) -> None:
+    body = f"(float[4] x) => (float[4] y) <float low = {{1}}> {{ y = {operator} }}"
+    assert np.isnan(run(tmp_path, body, np.full(4, NAN))).all()
+
+
+@pytest.mark.parametrize(
+    ("operator", "kept"),
+    [
+        ("ReduceMax(x, axes)", [3]),
+        ("ReduceMin(x, axes)", [3]),
+        ("GlobalMaxPool(x)", [3]),
+        ("MaxPool<kernel_shape = [4]>(x)", []),
+        ("ReduceMean(x, axes)", [0, 1, 2, 3]),
+    ],
+)
+def test_the_largest_of_several_looks_past_a_nan(tmp_path: Path, operator: str, kept: list[int]) -> None:
+    """All but the last of a row."""
+    model = compiled(tmp_path, f"(float[1,1,4] x) => (float[1,1,1] y) <int64[1] axes = {{2}}> {{ y = {operator} }}")
+    places = [np.where(np.arange(4) == place, NAN, np.float32(1)).reshape(1, 1, 4) for place in range(4)]
+    assert [place for place, x in enumerate(places) if np.isnan(model([x])[0]).all()] == kept
 
 
 def test_bfloat16_is_the_default_where_the_cpu_has_it(tmp_path: Path) -> None:
