@@ -111,6 +111,35 @@ class Scores:
 
 
 @dataclass(frozen=True)
+class Decision:
+    """A place where the program decides, so near a boundary that rounding may decide otherwise.
+
+    What was chosen in one row of an operator's result: the indices of a topk, a rounded number, a comparison.
+    """
+
+    site: str  # the operator, its size, and which of such calls it is
+    row: int
+    have: tuple[float, ...]
+    other: tuple[float, ...]
+    share: float  # of the budget for rounding at this place, how much separates the two
+    line: str = ""  # of the user's Python
+
+    def __str__(self) -> str:
+        operator = self.site.partition(" ")[0].lstrip("_")
+        return f"{operator} at {self.line}" if self.line else operator
+
+
+@dataclass(frozen=True)
+class Branch:
+    """The answers to a case where some decisions are taken the other way."""
+
+    taken: tuple[Decision, ...]
+    outputs: Arrays
+    oracle: Arrays
+    close: tuple[Decision, ...] = ()  # what is near a boundary then
+
+
+@dataclass(frozen=True)
 class Case:
     """One draw of inputs at one choice of sizes, with the answers.
 
@@ -126,6 +155,9 @@ class Case:
     kind: str = ORDINARY  # how the data is distributed; errors are counted apart for each kind
     shaken: Arrays | None = None  # the oracle's where every input is off by a rounding; not for ordinary data
     scores: Mapping[str, Scores] = field(default_factory=dict)  # of outputs that are indices by value
+    close: tuple[Decision, ...] = ()  # in the midst of the program, within rounding of another choice
+    unlisted: int = 0  # how many more there were
+    branches: tuple[Branch, ...] = ()  # answers for other choices, as far as they were asked for
 
 
 @dataclass(frozen=True)
@@ -210,6 +242,7 @@ class Route:
 
     by: Literal["graph", "option"] = "graph"
     options: Mapping[str, str] = field(default_factory=dict)
+    signed: bool = False  # int8 takes activations as signed bytes around zero only
 
 
 @dataclass(frozen=True)
@@ -336,6 +369,28 @@ class Backend(Protocol):
         ...
 
     def open(self, artifact: Artifact, folder: Path, options: Mapping[str, Any]) -> Session: ...
+
+
+@dataclass(frozen=True)
+class OperatorTime:
+    """One step of a runtime within a call, as its own profiler tells it."""
+
+    name: str  # the runtime's
+    operator: str  # the runtime's word for what it does
+    seconds: float
+    nodes: tuple[str, ...] = ()  # what it computes of the graph that was built from: names of nodes, or of values
+    bytes: int | None = None  # that it reads and writes, where the runtime tells
+
+
+@runtime_checkable
+class Profiling(Protocol):
+    """A backend whose runtime tells how long each of its steps takes."""
+
+    def profile(
+        self, artifact: Artifact, folder: Path, options: Mapping[str, Any], inputs: Arrays, calls: int
+    ) -> Sequence[OperatorTime]:
+        """Of one call, from so many."""
+        ...
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -474,6 +529,7 @@ class Progress(Protocol):
 
 
 Check = Callable[[Arrays], dict[str, Array]]
+Otherwise = Callable[[Case, tuple[Decision, ...]], Branch | None]  # None where that cannot be had
 
 
 class SilentProgress:

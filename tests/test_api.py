@@ -263,7 +263,7 @@ def test_a_disk_that_fills_up_while_writing_loses_nothing(
     assert {path: path.read_bytes() for path in bundle.rglob("*") if path.is_file()} == before
 
 
-@pytest.mark.parametrize("stage", ["_compute", "capture", "lower", "judge"])
+@pytest.mark.parametrize("stage", ["_compute", "capture", "lower", "judge_either_way"])
 def test_an_interrupt_anywhere_leaves_the_previous_bundle(
     mlp_file: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch, stage: str
 ) -> None:

@@ -13,7 +13,7 @@ from compiler.errors import CompileError, UsageError
 from compiler.frontend import graph_ranges
 from compiler.frontend.loaders.onnx import load_onnx
 from compiler.frontend.onnx_index_outputs import OnnxIndexOutputs
-from compiler.frontend.program import InputRange, Parameter
+from compiler.frontend.program import NO_PINS, Answers, InputRange, Parameter, Pins
 from compiler.ir.evaluate import Evaluator
 from compiler.ir.masked_rows import restore_masked_rows
 from compiler.ir.verify import signature_of
@@ -81,6 +81,13 @@ class OnnxProgram:
         if precise not in self._evaluators:
             self._evaluators[precise] = Evaluator(self._model, precise=precise)
         return self._evaluators[precise](inputs)
+
+    def answers(self, inputs: Arrays, *, shaken: Arrays | None = None, pins: Pins = NO_PINS) -> Answers:
+        outputs, oracle = self.run(inputs, precise=False), self.run(inputs, precise=True)
+        return Answers(outputs, oracle, None if shaken is None else self.run(shaken, precise=True))
+
+    def decides(self) -> bool:
+        return False  # the evaluator does not look
 
     def loops_on_data(self) -> bool:
         return any(node.op_type == "Loop" for node in ir.traversal.RecursiveGraphIterator(self._model.graph))

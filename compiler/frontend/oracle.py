@@ -7,7 +7,7 @@ what PyTorch really runs and raises dtype arguments and results as well.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -67,22 +67,31 @@ class _RaiseCalls(TorchFunctionMode):
         return func(*tree_map(self._raised, args), **tree_map(self._raised, kwargs or {}))
 
 
-class _RaiseOperations(TorchDispatchMode):
-    """What PyTorch runs."""
+Look = Callable[[Any, Any, Any, Any], Any]  # an operator, its arguments and its result: what is taken for its result
+
+
+class _Operations(TorchDispatchMode):
+    """What PyTorch runs: raised, looked at, or both."""
 
     supports_higher_order_operators = True
 
-    def __init__(self, raised: _Raiser) -> None:
+    def __init__(self, raised: _Raiser | None, look: Look | None) -> None:
         super().__init__()
         self._raised = raised
+        self._look = look
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        args, kwargs = tree_map(self._raised, args), tree_map(self._raised, kwargs or {})
+        kwargs = kwargs or {}
+        if self._raised is not None:
+            args, kwargs = tree_map(self._raised, args), tree_map(self._raised, kwargs)
         if func is torch.ops.higher_order.cond:
             return self._cond(*args)
         if func is torch.ops.higher_order.while_loop:
             return self._while_loop(*args)
-        return tree_map(self._raised, func(*args, **kwargs))
+        result = func(*args, **kwargs)
+        if self._raised is not None:
+            result = tree_map(self._raised, result)
+        return result if self._look is None else self._look(func, args, kwargs, result)
 
     def _cond(self, chosen: Any, then: Any, otherwise: Any, operands: Any = ()) -> Any:
         # A mode is switched off while it handles an operation; the branch must run inside it.
@@ -97,8 +106,15 @@ class _RaiseOperations(TorchDispatchMode):
 
 
 @contextmanager
-def float64_oracle(module: torch.nn.Module, inputs: Iterable[torch.Tensor]) -> Iterator[None]:
-    """Inside, PyTorch computes in float64 whatever the program says."""
+def looked_at(look: Look) -> Iterator[None]:
+    """Inside, PyTorch computes as it does, and `look` sees each operator."""
+    with torch.no_grad(), torch.compiler.set_stance("force_eager"), _Operations(None, look):
+        yield
+
+
+@contextmanager
+def float64_oracle(module: torch.nn.Module, inputs: Iterable[torch.Tensor], look: Look | None = None) -> Iterator[None]:
+    """Inside, PyTorch computes in float64 whatever the program says; `look` sees what it computes."""
     raised = _Raiser([*inputs, *module.buffers()])
     default, onednn = torch.get_default_dtype(), torch.backends.mkldnn.enabled
     torch.set_default_dtype(torch.float64)
@@ -108,7 +124,7 @@ def float64_oracle(module: torch.nn.Module, inputs: Iterable[torch.Tensor]) -> I
     # then on, and the next export in this process fails.
     eagerly = torch.compiler.set_stance("force_eager")
     try:
-        with torch.no_grad(), eagerly, _script_weights(module), _RaiseOperations(raised), _RaiseCalls(raised):
+        with torch.no_grad(), eagerly, _script_weights(module), _Operations(raised, look), _RaiseCalls(raised):
             yield
     finally:
         torch.set_default_dtype(default)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from compiler.contracts import Array, Arrays, Inside, Scores, Source, TensorSpec
+from compiler.contracts import Array, Arrays, Decision, Inside, Scores, Source, TensorSpec
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -64,6 +64,19 @@ class InputRange:
     noise: bool = False  # drawn by the program itself, until it was made an input: always as it draws it
 
 
+Pins = Mapping[tuple[str, int], tuple[float, ...]]  # what must be decided: at which site, in which row
+NO_PINS: Pins = {}
+
+
+@dataclass(frozen=True)
+class Answers:
+    outputs: dict[str, Array]
+    oracle: dict[str, Array]
+    shaken: dict[str, Array] | None = None  # the oracle's on inputs that are off by a rounding
+    close: tuple[Decision, ...] = ()
+    unlisted: int = 0
+
+
 class Program(Protocol):
     """A model that can be asked what it takes, run, and captured as a graph.
 
@@ -106,6 +119,14 @@ class Program(Protocol):
 
     def run(self, inputs: Arrays, *, precise: bool) -> dict[str, Array]:
         """The reference answer; `precise` raises every float operation to float64."""
+        ...
+
+    def answers(self, inputs: Arrays, *, shaken: Arrays | None = None, pins: Pins = NO_PINS) -> Answers:
+        """The reference answers. In float64 what is decided within rounding is decided as it was without."""
+        ...
+
+    def decides(self) -> bool:
+        """Whether something on the way may be decided otherwise by rounding, as far as can be told."""
         ...
 
     def loops_on_data(self) -> bool:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from compiler.contracts import ORDINARY, Arrays, Case, Dim, Edge, Reference, TensorSpec
+from compiler.contracts import ORDINARY, Arrays, Branch, Case, Decision, Dim, Edge, Reference, TensorSpec
 from compiler.errors import CompileError
 from compiler.frontend import draws
 from compiler.frontend import sizes as plan
@@ -76,6 +76,14 @@ def compute(program: Program, wanted: ReferencePlan, producer: str) -> Reference
     notes = (*wanted.notes, *sweep.notes, *program.notes())
     seconds = time.perf_counter() - started
     return Reference(tuple(sweep.cases), producer, wanted.seed, notes, tuple(sweep.edges), seconds)
+
+
+def branch(program: Program, case: Case, taken: tuple[Decision, ...]) -> Branch:
+    """The answers where these decisions are taken the other way; all others near a boundary stay as they were."""
+    pins = {(one.site, one.row): one.have for one in case.close}
+    pins |= {(one.site, one.row): one.other for one in taken}
+    found = program.answers(case.inputs, pins=pins)
+    return Branch(taken, found.outputs, found.oracle, found.close)
 
 
 class _Sweep:
@@ -170,8 +178,7 @@ class _Sweep:
             return  # this model takes no data of that kind
         try:
             shaken = draws.shaken(inputs, self._wanted.generator(sizes, number))
-            oracle = self._program.run(shaken, precise=True)
-            case = self._answered(label, sizes, inputs, number, kind, oracle)
+            case = self._answered(label, sizes, inputs, number, kind, shaken)
         except CompileError as error:
             self.edges.append(Edge(label, inputs, {}, _said(error)))
             return
@@ -213,10 +220,10 @@ class _Sweep:
         kind: str = ORDINARY,
         shaken: Arrays | None = None,
     ) -> Case:
-        outputs = self._program.run(inputs, precise=False)
-        oracle = self._program.run(inputs, precise=True)
-        scores = self._program.scores(inputs, oracle)
-        return Case(label, dict(sizes), inputs, outputs, oracle, number, kind, shaken, scores)
+        found = self._program.answers(inputs, shaken=shaken)
+        scores = self._program.scores(inputs, found.oracle)
+        answered = Case(label, dict(sizes), inputs, found.outputs, found.oracle, number, kind, found.shaken, scores)
+        return replace(answered, close=found.close, unlisted=found.unlisted)
 
 
 # What PyTorch's own answer is taken to cost of both together.

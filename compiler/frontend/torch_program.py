@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ from compiler.frontend.arguments import arrange, parameters_of
 from compiler.frontend.arrays import to_numpy, to_torch
 from compiler.frontend.call import Call, call_of, spelled_out
 from compiler.frontend.changed_inputs import ReturningChanged, changed_inputs, told
+from compiler.frontend.decisions import Decisions, decides
 from compiler.frontend.exported_facts import (
     exported_outputs,
     exported_specs,
@@ -33,8 +34,8 @@ from compiler.frontend.index_outputs import IndexOutputs
 from compiler.frontend.inside import ExportedInside
 from compiler.frontend.lifted_noise import Lifted, Watch, Watched, refuse_to_lift, sizes_of
 from compiler.frontend.naming import tensor_outputs
-from compiler.frontend.oracle import float64_oracle
-from compiler.frontend.program import InputRange, Parameter
+from compiler.frontend.oracle import Look, float64_oracle, looked_at
+from compiler.frontend.program import NO_PINS, Answers, InputRange, Parameter, Pins
 from compiler.frontend.recurrent import dynamic_recurrence
 from compiler.frontend.script_constants import with_constants
 from compiler.frontend.script_parts import as_one_script
@@ -253,11 +254,30 @@ class TorchProgram:
         return {**graph_ranges.of_exported(self._exported, names, self._traced), **self._noise}
 
     def run(self, inputs: Arrays, *, precise: bool) -> dict[str, Array]:
+        return self._answered(inputs, precise=precise)
+
+    def answers(self, inputs: Arrays, *, shaken: Arrays | None = None, pins: Pins = NO_PINS) -> Answers:
+        decisions = Decisions(pins) if self.decides() else None
+        outputs = self._answered(inputs, precise=False, look=decisions.own() if decisions else None)
+        looks = [decisions.wide() if decisions else None for _ in range(2)]
+        oracle = self._answered(inputs, precise=True, look=looks[0])
+        moved = None if shaken is None else self._answered(shaken, precise=True, look=looks[1])
+        found = looks[0].close() if looks[0] else ((), 0)
+        return Answers(outputs, oracle, moved, *found)
+
+    def decides(self) -> bool:
+        return decides(self._exported)
+
+    def _answered(self, inputs: Arrays, *, precise: bool, look: Look | None = None) -> dict[str, Array]:
         assert self._call is not None, "trace comes first"
         tensors = {name: to_torch(inputs[name]) for name in self._call.names}
         failure = user_code("model-raised", "the model itself fails on these inputs")
         kept = unchanged(self._module, writes_in_place(self._exported), self._changed)
-        mode = float64_oracle(self._module, tensors.values()) if precise else nullcontext()
+        mode: AbstractContextManager[None] = nullcontext()
+        if precise:
+            mode = float64_oracle(self._module, tensors.values(), look)
+        elif look is not None:
+            mode = looked_at(look)
         with torch.no_grad(), failure, kept, mode:
             outputs = tensor_outputs(self._run(tensors), self._call.names)
         return {name: to_numpy(tensor) for name, tensor in outputs.items()}

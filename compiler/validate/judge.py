@@ -2,18 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
-from compiler.contracts import ORDINARY, Check, Reference, Terms, Verdict
-from compiler.validate.compare import compare
+from compiler.contracts import ORDINARY, Arrays, Check, Otherwise, Reference, Terms, Verdict
+from compiler.validate.branches import judge_cases, kept
 from compiler.validate.edges import differing, judge_edges
-from compiler.validate.units import units
+from compiler.validate.stored import StoredReference
+from compiler.validate.units import Units, units
 
 
 def judge(reference: Reference, answer: Check, terms: Terms) -> Verdict:
-    measured = units(reference.cases)
-    verdict = compare(reference.cases, [answer(case.inputs) for case in reference.cases], measured, terms)
+    """Where a decision is near its boundary, it is judged as it falls."""
+    return judge_either_way(reference, answer, terms, None)[1]
+
+
+def judge_either_way(
+    reference: Reference, answer: Check, terms: Terms, otherwise: Otherwise | None
+) -> tuple[Reference, Verdict]:
+    """With the other choice of near decisions where the first one does not fit; the reference keeps what was asked."""
+    answers = [answer(case.inputs) for case in reference.cases]
+    return _together(reference, answers, units(reference.cases), answer, terms, otherwise)
+
+
+def judge_again(stored: StoredReference, answer: Check, terms: Terms) -> Verdict:
+    """From what a bundle keeps."""
+    answers = [case.thin(answer(case.case.inputs)) for case in stored.cases]
+    cases = tuple(case.case for case in stored.cases)
+    reference = Reference(cases, "", 0, stored.notes, stored.edges)
+    return _together(reference, answers, stored.units, answer, terms, kept)[1]
+
+
+def _together(
+    reference: Reference,
+    answers: Sequence[Arrays],
+    measured: Units,
+    answer: Check,
+    terms: Terms,
+    otherwise: Otherwise | None,
+) -> tuple[Reference, Verdict]:
+    judged = judge_cases(reference.cases, answers, measured, terms, otherwise)
     # Last, because a probe may end the runtime.
     edges = judge_edges(reference.edges, answer, measured[ORDINARY])
-    status = "failed" if terms.strict_edges and differing(edges) else verdict.status
-    return replace(verdict, status=status, notes=(*reference.notes, *verdict.notes), edges=edges)
+    status = "failed" if terms.strict_edges and differing(edges) else judged.verdict.status
+    notes = (*reference.notes, *judged.verdict.notes)
+    return replace(reference, cases=judged.cases), replace(judged.verdict, status=status, notes=notes, edges=edges)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -16,10 +16,12 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from compiler.contracts import Array, Arrays, Case, Scores, Terms, dtype_name
+from compiler.contracts import Array, Arrays, Branch, Case, Decision, Edge, Scores, Terms, dtype_name
 from compiler.errors import CompileError
 from compiler.unit import Unit
+from compiler.validate import stored_edges
 from compiler.validate.contract import NO_TERMS, clauses_for
+from compiler.validate.plain_arrays import plain, typed
 from compiler.validate.units import Units, units
 
 LIMIT = 16 * 2**20  # bytes of arrays that a bundle keeps in full
@@ -53,7 +55,15 @@ class StoredCase:
         }
 
 
-def write(cases: Sequence[Case], folder: Path, terms: Terms = NO_TERMS) -> None:
+@dataclass(frozen=True)
+class StoredReference:
+    cases: tuple[StoredCase, ...]
+    units: Units
+    edges: tuple[Edge, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def write(cases: Sequence[Case], folder: Path, terms: Terms = NO_TERMS, edges: Sequence[Edge] = ()) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     left = LIMIT
     index = []
@@ -65,6 +75,7 @@ def write(cases: Sequence[Case], folder: Path, terms: Terms = NO_TERMS) -> None:
     _write_json(folder / _INDEX, index)
     measured = {kind: {name: asdict(unit) for name, unit in found.items()} for kind, found in units(cases).items()}
     _write_json(folder / _UNITS, measured)
+    stored_edges.write(edges, folder)
 
 
 def _kept(terms: Terms, name: str, array: Array) -> Kept:
@@ -93,10 +104,13 @@ def _write_one(case: Case, file: Path, number: int, kept: Mapping[str, Kept]) ->
         chosen = _positions(array.shape, number, kept.get(name, "all"))
         arrays[f"output/{name}"] = array.reshape(-1)[chosen]
         arrays[f"oracle/{name}"] = case.oracle[name].reshape(-1)[chosen]
+        for place, branch in enumerate(case.branches):
+            arrays[f"{_branch(place)}/output/{name}"] = branch.outputs[name].reshape(-1)[chosen]
+            arrays[f"{_branch(place)}/oracle/{name}"] = branch.oracle[name].reshape(-1)[chosen]
         if name in case.scores:
             thin = replace(case.scores[name], row=case.scores[name].row.reshape(-1)[chosen])
             arrays |= {f"scores/{name}/{part}": getattr(thin, part) for part in _SCORES}
-    np.savez(file, **{name: _plain(array) for name, array in arrays.items()})  # type: ignore[arg-type]
+    np.savez(file, **{name: plain(array) for name, array in arrays.items()})  # type: ignore[arg-type]
     return {
         "name": case.name,
         "sizes": dict(case.sizes),
@@ -108,7 +122,17 @@ def _write_one(case: Case, file: Path, number: int, kept: Mapping[str, Kept]) ->
         "shapes": {name: list(array.shape) for name, array in case.outputs.items()},
         "scores": {name: _of_scores(scores) for name, scores in case.scores.items()},
         "dtypes": {name: dtype_name(array.dtype) for name, array in arrays.items()},
+        "close": [asdict(decision) for decision in case.close],
+        "unlisted": case.unlisted,
+        "branches": [
+            {"taken": [asdict(one) for one in branch.taken], "close": [asdict(one) for one in branch.close]}
+            for branch in case.branches
+        ],
     }
+
+
+def _branch(place: int) -> str:
+    return f"branch {place}"
 
 
 def _of_scores(scores: Scores) -> dict[str, Any]:
@@ -121,6 +145,20 @@ def _scores(name: str, arrays: Arrays, rest: Mapping[str, Any]) -> Scores:
     return Scores(**parts, **rest)
 
 
+def read_reference(folder: Path, redraw: Redraw, notes: Sequence[str] = ()) -> StoredReference:
+    """All that a bundle keeps."""
+    try:
+        edges, about = stored_edges.read(folder)
+        return StoredReference(tuple(read(folder, redraw)), read_units(folder), edges, (*notes, *about))
+    except (KeyError, TypeError, ValueError, OSError) as error:
+        raise CompileError(
+            "broken-bundle",
+            f"the reference in '{folder}' cannot be read",
+            why=f"another version of plumbline wrote it in another way ({type(error).__name__}: {error})",
+            hint="compile the model again with this version",
+        ) from error
+
+
 def read(folder: Path, redraw: Redraw) -> list[StoredCase]:
     entries = json.loads((folder / _INDEX).read_text(encoding="utf-8"))
     return [_read_one(folder, entry, number, redraw) for number, entry in enumerate(entries)]
@@ -128,11 +166,8 @@ def read(folder: Path, redraw: Redraw) -> list[StoredCase]:
 
 def _read_one(folder: Path, entry: Mapping[str, Any], number: int, redraw: Redraw) -> StoredCase:
     with np.load(folder / entry["file"], allow_pickle=False) as data:
-        arrays = {name: _typed(data[name], dtype) for name, dtype in entry["dtypes"].items()}
-    parts = {
-        part: {name.partition("/")[2]: array for name, array in arrays.items() if name.startswith(part + "/")}
-        for part in ("input", "output", "oracle")
-    }
+        arrays = {name: typed(data[name], dtype) for name, dtype in entry["dtypes"].items()}
+    parts = {part: _part(arrays, part) for part in ("input", "output", "oracle")}
     drawn = entry["draw"] is not None
     inputs: Arrays = parts["input"] or (redraw(entry["sizes"], entry["draw"], entry["kind"]) if drawn else {})
     if _hash(inputs) != entry["input_sha256"]:
@@ -147,7 +182,27 @@ def _read_one(folder: Path, entry: Mapping[str, Any], number: int, redraw: Redra
     outputs, oracle = parts["output"], parts["oracle"]
     scores = {name: _scores(name, arrays, rest) for name, rest in entry["scores"].items()}
     case = Case(entry["name"], entry["sizes"], inputs, outputs, oracle, entry["draw"], entry["kind"], scores=scores)
-    return StoredCase(case, shapes, positions)
+    # Bundles of earlier versions say nothing about decisions.
+    branches = tuple(
+        Branch(
+            _decisions(one["taken"]),
+            _part(arrays, f"{_branch(place)}/output"),
+            _part(arrays, f"{_branch(place)}/oracle"),
+            _decisions(one["close"]),
+        )
+        for place, one in enumerate(entry.get("branches", ()))
+    )
+    close, unlisted = _decisions(entry.get("close", ())), entry.get("unlisted", 0)
+    return StoredCase(replace(case, close=close, unlisted=unlisted, branches=branches), shapes, positions)
+
+
+def _part(arrays: Arrays, part: str) -> dict[str, Array]:
+    prefix = f"{part}/"
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+
+
+def _decisions(entries: Iterable[Mapping[str, Any]]) -> tuple[Decision, ...]:
+    return tuple(Decision(**{**one, "have": tuple(one["have"]), "other": tuple(one["other"])}) for one in entries)
 
 
 def _positions(shape: tuple[int, ...], number: int, kept: Kept) -> npt.NDArray[np.int64]:
@@ -169,16 +224,3 @@ def _hash(inputs: Arrays) -> str:
         digest.update(f"{name}:{dtype_name(inputs[name].dtype)}:{inputs[name].shape}".encode())
         digest.update(np.ascontiguousarray(inputs[name]).tobytes())
     return digest.hexdigest()
-
-
-def _plain(array: Array) -> Array:
-    """numpy's format does not know bfloat16; its bits travel as uint16."""
-    return array.view(np.uint16) if dtype_name(array.dtype) == "bfloat16" else array
-
-
-def _typed(array: Array, dtype: str) -> Array:
-    if dtype != "bfloat16":
-        return array
-    import ml_dtypes
-
-    return array.view(ml_dtypes.bfloat16)
