@@ -37,8 +37,7 @@ def show_result(folder: Path, manifest: Mapping[str, Any], *, quiet: bool) -> No
     if not quiet:
         _outputs(console, verdict)
     _notes(console, verdict)
-    if edges := words.edge_behaviour(verdict):
-        console.print(Text(edges, style="green" if all(edge["same"] for edge in verdict["edges"]) else "yellow"))
+    _edge_behaviour(console, verdict)
     console.print(Text(words.sentence(manifest), style=_STYLES.get(verdict["status"], "yellow")))
     files = manifest["artifact"]["files"]
     size = sum((folder / name).stat().st_size for name in files)
@@ -80,10 +79,16 @@ def show_verdict(bundle: str, verdict: Mapping[str, Any], *, quiet: bool) -> Non
     if not quiet:
         _outputs(console, verdict)
     _notes(console, verdict)
+    _edge_behaviour(console, verdict)
     if verdict["status"] == "passed":
         console.print(Text(f"{bundle} still {words.promise(verdict)}: {verdict['cases']} cases.", style="green"))
     else:
         console.print(Text(f"{bundle} no longer {words.promise(verdict)}.", style="bold red"))
+
+
+def _edge_behaviour(console: Console, verdict: Mapping[str, Any]) -> None:
+    if edges := words.edge_behaviour(verdict):
+        console.print(Text(edges, style="green" if all(edge["same"] for edge in verdict["edges"]) else "yellow"))
 
 
 def _outputs(console: Console, verdict: Mapping[str, Any]) -> None:
