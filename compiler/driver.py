@@ -294,10 +294,11 @@ def _in_precision(
     from compiler.precision.apply import lower_precision
 
     route = _route(job, state)
-    progress.stage("precision", job.recipe.precision)
+    recipe = replace(job.recipe, signed=route.signed)
+    progress.stage("precision", recipe.precision)
     samples = front.calibration.samples if front.calibration is not None else None
     by_itself = route.by == "option"
-    lowered = lower_precision(model.clone() if by_itself else model, job.recipe, samples)
+    lowered = lower_precision(model.clone() if by_itself else model, recipe, samples)
     return lowered, {**route.options, **job.options}
 
 

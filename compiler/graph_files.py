@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 GRAPH = "model.onnx"
+NODES = "nodes.json"  # in a bundle, what `ir.nodes` says of the graph that was built from
+NODES_SCHEMA = "plumbline-nodes/1"
 
 
 def data_file(graph: Path) -> Path:

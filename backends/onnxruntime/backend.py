@@ -9,7 +9,7 @@ from typing import Any
 from backends.onnxruntime import options as settings
 from backends.onnxruntime.precisions import ROUTES
 from backends.onnxruntime.session import OnnxRuntimeSession
-from compiler.contracts import Artifact, Legality, Probe, Ready, Session, Signature, Unavailable
+from compiler.contracts import Arrays, Artifact, Legality, OperatorTime, Probe, Ready, Session, Signature, Unavailable
 from compiler.graph_files import adopt
 
 _LEGALITY = Legality(
@@ -85,3 +85,10 @@ class OnnxRuntime:
 
     def open(self, artifact: Artifact, folder: Path, options: Mapping[str, Any]) -> Session:
         return OnnxRuntimeSession(folder / artifact.files[0], artifact.signature, options)
+
+    def profile(
+        self, artifact: Artifact, folder: Path, options: Mapping[str, Any], inputs: Arrays, calls: int
+    ) -> Sequence[OperatorTime]:
+        from backends.onnxruntime.profile import profile
+
+        return profile(folder / artifact.files[0], options, inputs, calls)

@@ -9,7 +9,7 @@ from typing import Any
 from backends.openvino import options as settings
 from backends.openvino.legality import LEGALITY
 from backends.openvino.precisions import routes
-from compiler.contracts import Artifact, Legality, Probe, Ready, Session, Signature, Unavailable
+from compiler.contracts import Arrays, Artifact, Legality, OperatorTime, Probe, Ready, Session, Signature, Unavailable
 
 
 class OpenVino:
@@ -78,3 +78,10 @@ class OpenVino:
         from backends.openvino.session import OpenVinoSession
 
         return OpenVinoSession(artifact, folder, options)
+
+    def profile(
+        self, artifact: Artifact, folder: Path, options: Mapping[str, Any], inputs: Arrays, calls: int
+    ) -> Sequence[OperatorTime]:
+        from backends.openvino.profile import profile
+
+        return profile(artifact, folder, options, inputs, calls)

@@ -58,7 +58,7 @@ class OpenVinoSession(Closing):
 
     def __call__(self, inputs: Arrays) -> dict[str, Array]:
         self._largest.check_inputs(inputs)
-        given = [(place, _tensor(inputs[name])) for name, place in self._inputs]
+        given = [(place, tensor_over(inputs[name])) for name, place in self._inputs]
         with self._request() as request:
             for place, tensor in given:
                 request.set_input_tensor(place, tensor)
@@ -120,7 +120,7 @@ def _too_large(what: str, bound: int) -> UsageError:
     )
 
 
-def _tensor(array: Array) -> openvino.Tensor:
+def tensor_over(array: Array) -> openvino.Tensor:
     """Over the array's own memory wherever that can be."""
     import openvino
 

@@ -11,7 +11,7 @@ from backends.tensorrt.flavor import Runtime, find, need
 from backends.tensorrt.gpu import Gpu, gpus
 from backends.tensorrt.legality import LEGALITY
 from backends.tensorrt.precisions import ROUTES
-from compiler.contracts import Artifact, Legality, Probe, Ready, Session, Signature, Unavailable
+from compiler.contracts import Arrays, Artifact, Legality, OperatorTime, Probe, Ready, Session, Signature, Unavailable
 from compiler.errors import UsageError
 from compiler.graph_files import adopt
 
@@ -85,6 +85,13 @@ class TensorRt:
         from backends.tensorrt.session import opened
 
         return opened(artifact, folder, settings.read(options))
+
+    def profile(
+        self, artifact: Artifact, folder: Path, options: Mapping[str, Any], inputs: Arrays, calls: int
+    ) -> Sequence[OperatorTime]:
+        from backends.tensorrt.profile import profile
+
+        return profile(artifact, folder, settings.read(options), inputs, calls)
 
 
 def _gpu(here: Sequence[Gpu], index: int) -> Gpu | None:

@@ -43,6 +43,9 @@ class Execution:
         """From the caller's memory on the GPU into the caller's memory there."""
         self._settled(lambda: self._run_on_device(inputs, outputs))
 
+    def watch(self, profiler: Any) -> None:
+        self._context.profiler = profiler
+
     def _settled(self, work: Callable[[], Result]) -> Result:
         try:
             return work()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,11 @@ from backends.tensorrt.flavor import Runtime, need
 from backends.tensorrt.gpu import Gpu, gpus
 from backends.tensorrt.loading import Loaded, load
 from backends.tensorrt.options import Settings
-from compiler.contracts import Array, Arrays, Artifact, Closing, Session
+from compiler.contracts import Array, Arrays, Artifact, Closing
 from compiler.errors import CompileError, UsageError
 
 
-def opened(artifact: Artifact, folder: Path, settings: Settings) -> Session:
+def opened(artifact: Artifact, folder: Path, settings: Settings) -> TensorRtSession:
     """On the GPU that the options name; an error that says what to do where there is none."""
     here = gpus()
     if not here:
@@ -80,6 +80,12 @@ class TensorRtSession(Closing):
             for spec in signature.outputs:
                 checked.hold_dtype(spec, results[spec.name].dtype, "output")
             self._execution.on_device(given, results)
+
+    def watch(self, make: Callable[[Any], Any]) -> None:
+        """Hand TensorRT the IProfiler that is made from its module; it is told of every layer from now on."""
+        with self._turn, self._cuda:
+            self._hold_open()
+            self._execution.watch(make(self._runtime.trt))
 
     def _located(self, name: str, array: Any) -> device_arrays.DeviceArray:
         stream, wait = self._execution.stream, self._cuda.synchronize

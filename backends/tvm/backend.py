@@ -10,7 +10,7 @@ from typing import Any
 
 from backends.tvm import options as settings
 from backends.tvm.precisions import ROUTES
-from compiler.contracts import Artifact, Legality, Probe, Ready, Session, Signature, Unavailable
+from compiler.contracts import Arrays, Artifact, Legality, OperatorTime, Probe, Ready, Session, Signature, Unavailable
 
 _OPSET = 24
 _REMEDY = "pip install 'plumbline[tvm]'"
@@ -67,3 +67,10 @@ class Tvm:
         from backends.tvm.session import TvmSession
 
         return TvmSession(artifact, folder, options)
+
+    def profile(
+        self, artifact: Artifact, folder: Path, options: Mapping[str, Any], inputs: Arrays, calls: int
+    ) -> Sequence[OperatorTime]:
+        from backends.tvm.profile import profile
+
+        return profile(artifact, folder, options, inputs, calls)

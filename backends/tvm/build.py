@@ -36,6 +36,10 @@ class Program:
 
 
 def build(graph: Path, signature: Signature, options: Mapping[str, Any], out: Path, runtime: str) -> Artifact:
+    import onnx_ir as ir
+
+    from backends.tvm import named
+
     sizes = settings.special_sizes(options, signature)
     pool = weights.Pool()
     program = lower_graph(graph, signature, options, pool)
@@ -51,6 +55,7 @@ def build(graph: Path, signature: Signature, options: Mapping[str, Any], out: Pa
             facts["special"] = asdict(Special(sizes, own.facts["steps"], own.weights))
             files += (SPECIAL,)
         weights.write(pool.arrays, out / WEIGHTS, out / INDEX)
+        facts["weight_names"] = named.names(ir.load(graph), pool.arrays)
     else:
         program.compiled()  # proven to compile; each session compiles it again, in its own memory
         files = adopt(graph, out)

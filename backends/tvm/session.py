@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,9 @@ class _Code:
     def __init__(
         self, library: Any, memory: tuple[int, ...], weights: list[Any], steps: list[Dim], sizes: Special | None = None
     ) -> None:
-        self._machine = library["vm_load_executable"]()
-        self._machine["vm_initialization"](*memory)
-        self.main = self._machine["main"]
+        self.machine = library["vm_load_executable"]()
+        self.machine["vm_initialization"](*memory)
+        self.main = self.machine["main"]
         self.weights = weights
         self.steps = steps
         self.sizes = sizes
@@ -74,6 +74,17 @@ class TvmSession(Closing):
 
     def _library(self, file: Path) -> Any:
         return self._ffi.load_module(os.fspath(file))
+
+    @property
+    def weights(self) -> list[Array]:
+        """Where they lie in memory is where kernels are handed them."""
+        return self._held
+
+    def watch(self, step: Callable[..., int]) -> None:
+        """Call `step` before and after each step of the machine, from now on."""
+        watching = self._ffi.convert(step)
+        for code in self._code:
+            code.machine["set_instrument"](watching)
 
     @property
     def effective(self) -> Mapping[str, Any]:

@@ -56,6 +56,7 @@ class Table:
     against: str
     rows: Sequence[Row]
     rounds: int = 0
+    cores: tuple[int, ...] = ()  # that every contender was held to; any, where there are none
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -63,6 +64,11 @@ class Table:
             "sizes": dict(self.setting.sizes),
             "against": self.against,
             "rounds": self.rounds,
-            "cores": sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
+            "cores": list(self.cores) or _usable_cores(),
+            "pinned": bool(self.cores),
             "rows": [{**asdict(row), "verdict": row.verdict} for row in self.rows],
         }
+
+
+def _usable_cores() -> list[int] | None:
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None

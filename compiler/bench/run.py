@@ -47,6 +47,7 @@ class Plan:
     clients: tuple[int, ...]
     budget: float  # seconds for each setting
     data: Arrays | None = None
+    cores: tuple[int, ...] = ()  # that contenders are held to; any, where there are none
 
 
 def check_baselines(names: Sequence[str], subject: Subject) -> None:
@@ -94,13 +95,14 @@ class _Bench:
         rows += [self._of_bundle(name, candidate) for name, candidate in self._subject.candidates.items()]
         against = next((row.name for row in rows if row.name in self._running), "")
         if not against:
-            return Table(self._setting, "", rows)
+            return Table(self._setting, "", rows, cores=self._plan.cores)
         timings = self._timed(against)
         return Table(
             self._setting,
             against,
             [self._finished(row, timings, against) for row in rows],
             len(timings.rounds[against]),
+            self._plan.cores,
         )
 
     # -- starting --------------------------------------------------------------------------------------------------
@@ -148,7 +150,8 @@ class _Bench:
     def _started(self, row: Row, make: str, *arguments: Any) -> Row:
         self._progress.stage("start", f"{row.name}, {self._setting}")
         try:
-            contender = Contender(row.name, _MAKE + make, *arguments, environment=self._environment)
+            environment, cores = self._environment, self._plan.cores
+            contender = Contender(row.name, _MAKE + make, *arguments, environment=environment, cores=cores)
             self._stack.enter_context(contender)
             start = contender.start(_START, _START_CALLS)
         except PlumblineError as error:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from compiler.bench.subject import Asked
-from compiler.contracts import Array, Arrays
+from compiler.contracts import Array, Arrays, Profiling
 from compiler.errors import UsageError
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Runnable:
     run: Callable[[], object]
-    answers: Callable[[], Sequence[Array]]  # in the order of the model's outputs
+    answers: Callable[[], object]  # of a model, its outputs in their order
 
     def __call__(self) -> object:
         return self.run()
@@ -35,6 +35,21 @@ def bundle(folder: str, inputs: Arrays, options: Mapping[str, Any]) -> Runnable:
 
     session = backends.load(folder, options=options)
     return Runnable(lambda: session(inputs), lambda: list(session(inputs).values()))
+
+
+def operator_times(folder: str, inputs: Arrays, options: Mapping[str, Any], calls: int) -> Runnable:
+    """Asked once: what the runtime's own profiler tells of a bundle."""
+    from backends import registry
+    from compiler import bundle as bundles
+
+    whole = bundles.read(Path(folder))
+    bundles.check(whole)
+    artifact = whole.artifact
+    backend = registry.get(artifact.target)
+    if not isinstance(backend, Profiling):
+        raise UsageError("no-profile", f"{artifact.target} does not tell how long its operators take")
+    times = backend.profile(artifact, whole.folder, {**artifact.options, **options}, inputs, calls)
+    return Runnable(lambda: None, lambda: times)
 
 
 def eager(asked: Asked, specs: tuple[str, ...], inputs: Arrays, threads: int) -> Runnable:

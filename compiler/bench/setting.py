@@ -52,6 +52,24 @@ def numbers(text: str, where: str) -> list[int]:
     return found
 
 
+def core_numbers(text: str | None) -> tuple[int, ...]:
+    """0,1 as (0, 1), all of them cores that may be used; nothing where nothing was asked."""
+    if text is None:
+        return ()
+    where, hint = "--cores", "write 0,1"
+    if not hasattr(os, "sched_setaffinity"):
+        raise UsageError("bad-option", "this system does not hold a process to some cores", where=where)
+    words = [word.strip() for word in text.split(",")]
+    cores = tuple(dict.fromkeys(int(word) for word in words if word.isdigit()))
+    if not all(word.isdigit() for word in words):
+        raise UsageError("bad-option", f"'{text}' is no list of cores", where=where, hint=hint)
+    here = sorted(os.sched_getaffinity(0))
+    if missing := [core for core in cores if core not in here]:
+        why = f"this process may use {', '.join(map(str, here))}"
+        raise UsageError("bad-option", f"there is no core {missing[0]} to use", where=where, why=why)
+    return cores
+
+
 def _named(text: str) -> tuple[str, str]:
     name, sign, sizes = text.partition("=")
     if not name or not sign:

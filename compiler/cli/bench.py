@@ -33,6 +33,8 @@ _OF_BUILD = {str(parameter.name) for parameter in build.params}
 @click.option("--clients", default="1", show_default=True, metavar="1,4", help="how many ask at the same time")
 @click.option("--budget", default="20s", show_default=True, help="seconds that each table may take")
 @click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="an option of a runtime")
+@click.option("--cores", metavar="0,1", help="hold every contender to these cores")
+@click.option("--profile", is_flag=True, help="also where the time goes: by operator, and by module of the model")
 @click.option("--output", "-o", default="build", show_default=True, metavar="DIR", help="where bundles of MODEL go")
 @click.option("--trust", is_flag=True, help="run code that comes with the model: pickles, auto_map")
 @click.option("--csv", "csv_file", metavar="FILE", help="the same figures, a line for each")
@@ -50,8 +52,9 @@ def bench(context: click.Context, /, **given: Any) -> int:
       compile bench build/bert.onnxruntime build/bert.openvino --against eager,inductor
       compile bench model.pt2 --targets all --threads 1,2 --batch 1,8
     """
+    from compiler.bench.profile import profiled
     from compiler.bench.run import Plan, bench, check_baselines
-    from compiler.bench.setting import numbers, settings
+    from compiler.bench.setting import core_numbers, numbers, settings
     from compiler.bench.subject import read
     from compiler.frontend.examples import read_inputs
 
@@ -59,32 +62,39 @@ def bench(context: click.Context, /, **given: Any) -> int:
     against = tuple(word.strip() for word in (options["against"] or "").split(",") if word.strip())
     clients = tuple(numbers(options["clients"], "--clients"))
     budget = duration(options["budget"], "--budget")
+    cores = core_numbers(options["cores"])
     data = read_inputs(Path(options["data"])) if options["data"] else None
     tables: list[dict[str, Any]] = []
+    profiles: list[dict[str, Any]] = []
     try:
         with console.progress(quiet=options["quiet"], as_json=options["as_json"]) as shown:
             folders, asked = _bundles(options, shown)
             subject = read(folders, asked, lambda target: for_target(options["options"], target))
             check_baselines(against, subject)
             wanted = settings(subject.dims, subject.usual(data), options["sizes"], options["batch"], options["threads"])
-            plan = Plan(against, clients, budget, data)
+            plan = Plan(against, clients, budget, data, cores)
             for table in bench(subject, wanted, plan, shown):
                 tables += [table.to_json()]
+            for setting in wanted if options["profile"] else ():
+                profiles += [profiled(subject, setting, plan, shown).to_json()]
     finally:  # what was finished before an error or an interrupt is worth having
-        _tell(tables, options)
+        _tell(tables, profiles, options)
     return Exit.OK if all(row["latency"] for one in tables for row in one["rows"]) else Exit.COMPILE
 
 
-def _tell(tables: list[dict[str, Any]], options: dict[str, Any]) -> None:
+def _tell(tables: list[dict[str, Any]], profiles: list[dict[str, Any]], options: dict[str, Any]) -> None:
     from backends import host
     from compiler import record
     from compiler.report import bench as report
+    from compiler.report import profile as report_of_profile
 
     if not tables:
         return
     if options["csv_file"]:
         report.write_csv(tables, Path(options["csv_file"]))
-    data = {"tables": tables, "host": host.facts(), "versions": record.versions()}
+        if profiles:
+            report_of_profile.write_csv(profiles, Path(options["csv_file"]).with_suffix(".operators.csv"))
+    data = {"tables": tables, "profiles": profiles, "host": host.facts(), "versions": record.versions()}
     place = _page(options)
     if place is not None:
         from compiler.report.html import bench as html
@@ -95,6 +105,8 @@ def _tell(tables: list[dict[str, Any]], options: dict[str, Any]) -> None:
         return
     for table in tables:
         report.show(table)
+    for told in profiles:
+        report_of_profile.show(told)
     for table in tables:
         click.echo(report.sentence(table))
     if place is not None:

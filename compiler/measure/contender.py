@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from compiler.child import Child
@@ -17,12 +17,20 @@ _MOST = 10_000  # calls in a row
 class Contender(Closing):
     """Calls `make(*arguments)` in a child process; it hands back what is to be timed, a callable without arguments.
 
-    `make` is "package.module:name" or "file.py:name".
+    `make` is "package.module:name" or "file.py:name". The process runs on `cores` only, where any are given.
     """
 
-    def __init__(self, name: str, make: str, *arguments: Any, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        make: str,
+        *arguments: Any,
+        environment: Mapping[str, str] | None = None,
+        cores: Sequence[int] = (),
+    ) -> None:
         self.name = name
-        self._child = Child("compiler.measure.served:serve", flags=("-W", "ignore"), environment=environment)
+        serve, flags = "compiler.measure.served:serve", ("-W", "ignore")
+        self._child = Child(serve, tuple(cores), flags=flags, environment=environment)
         try:
             self._ask(make, arguments)
         except PlumblineError:

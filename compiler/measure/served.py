@@ -25,7 +25,9 @@ class Start:
     calls: tuple[float, ...]
 
 
-def serve(requests_fd: int, answers_fd: int) -> None:
+def serve(requests_fd: int, answers_fd: int, cores: tuple[int, ...]) -> None:
+    if cores:  # before anything is imported that starts threads: they inherit it
+        os.sched_setaffinity(0, cores)
     requests, answers = listening(requests_fd, answers_fd)
     make, arguments = requests.recv()
     try:

@@ -176,6 +176,10 @@ class OutputAllocator:
     pass
 
 
+class Profiler:
+    pass
+
+
 class FakeTensorRt:
     """The module. `compute` is the engine: from input arrays to output arrays by name."""
 
@@ -185,6 +189,7 @@ class FakeTensorRt:
     EngineValidity = Validity
     EngineInvalidityDiagnostics = Diagnostics
     IOutputAllocator = OutputAllocator
+    IProfiler = Profiler
     ComputeCapability = IntEnum("ComputeCapability", {"SM89": 1})
     DynamicShapesKernelSpecializationStrategy = IntEnum("Strategy", {"LAZY": 0, "EAGER": 1, "NONE": 2})
     CudaGraphStrategy = IntEnum("Graphs", {"DISABLED": 0, "WHOLE_GRAPH_CAPTURE": 1})
@@ -206,6 +211,7 @@ class FakeTensorRt:
         self.refitted: list[str] = []
         self.configs: list[Any] = []
         self.loaded_kernels: list[bytes] = []
+        self.layers: dict[str, float] = {}  # name -> milliseconds
         self.log: Any = None
 
     def Runtime(self, log: Any) -> Any:
@@ -252,6 +258,7 @@ class Context:
         self._given: dict[str, tuple[int, ...]] = {}
         self._addresses: dict[str, int] = {}
         self._allocators: dict[str, Any] = {}
+        self.profiler: Any = None
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
         if not self._trt.takes_shapes:
@@ -293,6 +300,8 @@ class Context:
                 if address is None:
                     return False
             _view(address, array.shape, array.dtype)[...] = array
+        for layer, milliseconds in self._trt.layers.items() if self.profiler is not None else ():
+            self.profiler.report_layer_time(layer, milliseconds)
         return True
 
 
