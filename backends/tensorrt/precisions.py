@@ -6,4 +6,9 @@ from collections.abc import Mapping
 
 from compiler.contracts import Route, Unavailable
 
-ROUTES: Mapping[str, Route | Unavailable] = {name: Route() for name in ("float16", "bfloat16", "int8", "int4")}
+ROUTES: Mapping[str, Route | Unavailable] = {
+    "float16": Route(),
+    "bfloat16": Route(),
+    "int8": Route(signed=True),  # it knows no other 8 bits to compute with
+    "int4": Route(),
+}

@@ -43,7 +43,7 @@ def to_int8(model: ir.Model, recipe: Recipe, samples: Samples | None) -> tuple[L
         smooth(model, edit, [one for one in chosen if not is_op(one.node, "Conv")], samples)
     if method == "static":
         assert samples is not None
-        _static(model, edit, chosen, samples, "mse" if recipe.calibrator == "auto" else recipe.calibrator)
+        _static(model, edit, chosen, samples, recipe)
     else:
         _dynamic(model, edit, chosen)
     edit.finish()
@@ -89,19 +89,20 @@ def _layer(one: Candidate, left: str) -> Layer:
 # -- activations ------------------------------------------------------------------------------------------------
 
 
-def _static(model: ir.Model, edit: Edit, chosen: Sequence[Candidate], samples: Samples, calibrator: str) -> None:
+def _static(model: ir.Model, edit: Edit, chosen: Sequence[Candidate], samples: Samples, recipe: Recipe) -> None:
     results = _results(model, chosen)
     activations = list(dict.fromkeys([*(one.data for one in chosen), *results]))
     sources = {value: _source(value) for value in activations}
     names = [str(value.name) for value in dict.fromkeys(sources.values())]
-    found = ranges(model, names, samples, calibrator)
+    found = ranges(model, names, samples, "mse" if recipe.calibrator == "auto" else recipe.calibrator)
     allowed = {value: found[str(source.name)] for value, source in sources.items()}
     taken = {one.node: allowed[one.data] for one in chosen}  # before anyone takes something else
     for value in activations:
         takers = list(value.uses()) if value in results else [(one.node, 0) for one in chosen if one.data is value]
-        _hand(_rounded(model, edit, value, allowed[value]), takers)
+        _hand(_rounded(model, edit, value, allowed[value], signed=recipe.signed), takers)
     for one in chosen:
-        _quantize_weights(edit, one, taken[one.node])
+        # Where activations are signed, sums are added up in float32, and the bias with them.
+        _quantize_weights(edit, one, None if recipe.signed else taken[one.node])
 
 
 def _results(model: ir.Model, chosen: Sequence[Candidate]) -> dict[ir.Value, None]:
@@ -129,10 +130,13 @@ def _source(value: ir.Value) -> ir.Value:
     return value
 
 
-def _rounded(model: ir.Model, edit: Edit, value: ir.Value, allowed: Range) -> ir.Value:
-    scale = edit.constant(np.asarray(allowed.scale, np.float32), value)
-    zero = edit.constant(np.asarray(allowed.zero, np.uint8), value)
-    codes = _node(edit, value, "QuantizeLinear", [value, scale, zero], ir.DataType.UINT8)
+def _rounded(model: ir.Model, edit: Edit, value: ir.Value, allowed: Range, *, signed: bool) -> ir.Value:
+    step, zero_point = (allowed.signed_scale, np.int8(0)) if signed else (allowed.scale, np.uint8(allowed.zero))
+    scale = edit.constant(np.asarray(step, np.float32), value)
+    zero = edit.constant(np.asarray(zero_point), value)
+    codes = _node(
+        edit, value, "QuantizeLinear", [value, scale, zero], ir.DataType.INT8 if signed else ir.DataType.UINT8
+    )
     rounded = _node(edit, value, "DequantizeLinear", [codes.outputs[0], scale, zero], ir.DataType.FLOAT)
     _behind(model, value, [codes, rounded])
     return rounded.outputs[0]

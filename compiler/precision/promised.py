@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from compiler.contracts import ORDINARY, Arrays, Clause, Reference, Signature, TensorSpec, Terms, Verdict
+from compiler.validate import contract
 
 # Of all numbers of an output together, in every case. What points at something may point elsewhere now and then.
 _COSINE = {"float16": 0.9999, "bfloat16": 0.999, "int8": 0.99, "int4": 0.98}
@@ -39,7 +40,9 @@ def on_real_data(reference: Reference, held_back: Mapping[str, Arrays]) -> Refer
 
 def both(kept: Verdict, faithful: Verdict, terms: Terms, asked: Terms) -> Verdict:
     """The verdict on the model; a runtime that computes something else than its graph is told of and fails as well."""
-    notes = [*_told(faithful), *_defaults(terms.contract, asked.contract), *kept.notes]
+    decided = set(contract.notes(kept.outputs))  # that something else than the budget decides goes without saying here
+    others = [note for note in kept.notes if note not in decided]
+    notes = [*_told(faithful), *_defaults(terms.contract, asked.contract), *others]
     status = "failed" if "failed" in (kept.status, faithful.status) else kept.status
     return replace(kept, status=status, notes=tuple(notes))
 

@@ -37,6 +37,11 @@ class Range:
     def zero(self) -> int:
         return int(np.clip(np.rint(-self.low / self.scale), 0, STEPS))
 
+    @property
+    def signed_scale(self) -> float:
+        """Where the codes lie around zero."""
+        return max(self.high, -self.low) / (STEPS // 2) or 1.0
+
 
 @dataclass
 class _Seen:

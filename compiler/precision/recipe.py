@@ -25,6 +25,7 @@ class Recipe:
     calibrator: str = "auto"  # where an activation's range ends: minmax, percentile, mse, entropy
     keep: tuple[str, ...] = ()  # layers that stay as they are: names of nodes or modules, with * for any text
     seed: int = 0
+    signed: bool = False  # activations too lie around zero, because the runtime takes no others
 
 
 @dataclass(frozen=True)

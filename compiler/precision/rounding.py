@@ -33,10 +33,11 @@ class Grid:
     def high(self) -> int:
         return self.low + (1 << self.bits) - 1
 
-    @property
-    def ratios(self) -> Array:
+    def ratios(self, *, quick: bool) -> Array:
         """Which parts of a group's range are tried: the fewer the numbers, the more there is to gain."""
-        return np.linspace(1.0, 0.9 if self.bits > 4 else 0.5, 5 if self.bits > 4 else 21, dtype=np.float32)
+        if self.bits > 4:
+            return np.linspace(1.0, 0.9, 2 if quick else 5, dtype=np.float32)
+        return np.linspace(1.0, 0.7, 4, dtype=np.float32) if quick else np.linspace(1.0, 0.5, 21, dtype=np.float32)
 
     def groups(self, rows: Array) -> Array:
         return rows.reshape(len(rows), -1, self.size or rows.shape[1])
@@ -73,9 +74,9 @@ class Rounded:
         return self.grid.bits + each * self.scales.scale.size / self.codes.size
 
 
-def nearest(rows: Array, grid: Grid, importance: Array | None = None) -> Rounded:
+def nearest(rows: Array, grid: Grid, importance: Array | None = None, *, quick: bool = False) -> Rounded:
     """Each weight becomes the nearest number, on the scales that lose least."""
-    scales = fit(rows, grid, importance)
+    scales = fit(rows, grid, importance, quick=quick)
     codes = np.empty(rows.shape, np.int8 if grid.symmetric else np.uint8)
     for part in _parts(rows):
         zero = None if scales.zero is None else scales.zero[part]
@@ -83,20 +84,20 @@ def nearest(rows: Array, grid: Grid, importance: Array | None = None) -> Rounded
     return Rounded(grid, codes, scales)
 
 
-def fit(rows: Array, grid: Grid, importance: Array | None = None) -> Scales:
+def fit(rows: Array, grid: Grid, importance: Array | None = None, *, quick: bool = False) -> Scales:
     """For each group the scale with the smallest squared error; `importance` weighs the columns."""
     groups = -(-rows.shape[1] // (grid.size or rows.shape[1]))
     scale = np.empty((len(rows), groups), np.float32)
     zero = None if grid.symmetric else np.empty((len(rows), groups), np.uint8)
     weights = None if importance is None else grid.groups(importance.reshape(1, -1).astype(np.float32))
     for part in _parts(rows):
-        scale[part], found = _fitted(grid.groups(rows[part]), grid, weights)
+        scale[part], found = _fitted(grid.groups(rows[part]), grid, weights, grid.ratios(quick=quick))
         if zero is not None:
             zero[part] = found
     return Scales(scale, zero)
 
 
-def _fitted(groups: Array, grid: Grid, importance: Array | None) -> tuple[Array, Array | None]:
+def _fitted(groups: Array, grid: Grid, importance: Array | None, ratios: Array) -> tuple[Array, Array | None]:
     """A part of a group's range may be better than all of it: what sticks out is cut, the rest becomes finer."""
     largest = np.abs(groups).max(axis=-1)
     largest[largest == 0] = 1
@@ -104,7 +105,7 @@ def _fitted(groups: Array, grid: Grid, importance: Array | None) -> tuple[Array,
     best = np.full(groups.shape[:2], np.inf, np.float32)
     scale = np.ones_like(best)
     zero = None if grid.symmetric else np.zeros_like(best)
-    for ratio in grid.ratios:
+    for ratio in ratios:
         tried, shift = _range(groups, grid, ratio)
         lost = _codes(groups, tried, shift, grid)
         if shift is not None:

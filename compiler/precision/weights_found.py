@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
@@ -11,8 +10,8 @@ import numpy as np
 import onnx_ir as ir
 
 from compiler.contracts import Array
-from compiler.ir.provenance import origins
 from compiler.passes.rewriting import constant, input_of, is_constant, is_op, static_shape
+from compiler.precision.candidates import is_kept
 
 Role = Literal["layer", "head", "embedding"]
 
@@ -35,7 +34,7 @@ class User:
     value: ir.Value  # what the weight is multiplied with; of a table the indices
 
 
-@dataclass
+@dataclass(eq=False)
 class Weight:
     """A constant, and everyone who uses it: tied weights stay one."""
 
@@ -116,8 +115,8 @@ def _heads(graph: ir.Graph) -> Iterator[ir.Node]:
 
 def _objection(weight: Weight, keep: tuple[str, ...]) -> str:
     """Why a weight must stay as it is."""
-    if kept := [pattern for pattern in keep for user in weight.users if is_named(user.node, pattern)]:
-        return f"'{kept[0]}' is to be kept"
+    if any(is_kept(user.node, keep) for user in weight.users):
+        return "--keep names it"
     if weight.count < SMALLEST:
         return f"it has less than {SMALLEST} weights"
     if len({user.summed for user in weight.users}) > 1:
@@ -137,8 +136,3 @@ def _using(value: ir.Value) -> Iterator[ir.Node]:
         else:
             yield node
 
-
-def is_named(node: ir.Node, pattern: str) -> bool:
-    """Whether a pattern means this node, by its own name or that of a module it comes from or is inside of."""
-    names = [node.name or "", *(origin.module for origin in origins(node))]
-    return any(fnmatch.fnmatchcase(name, pattern) or fnmatch.fnmatchcase(name, f"{pattern}.*") for name in names)

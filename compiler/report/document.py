@@ -14,6 +14,8 @@ def markdown(name: str, manifest: Mapping[str, Any]) -> str:
     lines += _section("Verdict", _verdict(manifest))
     if manifest["verdict"]["edges"]:
         lines += _section("Edge behaviour", _edges(manifest["verdict"]["edges"]))
+    if manifest["precision"] is not None:
+        lines += _section("Precision", _precision(manifest["precision"]))
     lines += _section("Inputs and outputs", _signature(artifact["signature"]))
     lines += _section(
         "What it was made from",
@@ -107,6 +109,12 @@ def _edges(edges: Sequence[Mapping[str, Any]]) -> list[str]:
         for edge in edges
     ]
     return _table(("probe", "output", "PyTorch gives", "here"), rows)
+
+
+def _precision(low: Mapping[str, Any]) -> list[str]:
+    from compiler.report import precision
+
+    return [f"{precision.summary(low)}.", "", *_table(*precision.layers(low))]
 
 
 def _signature(signature: Mapping[str, Any]) -> list[str]:

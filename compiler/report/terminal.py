@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from compiler.contracts import Probe, Ready
-from compiler.report import words
+from compiler.report import precision, words
 
 _STYLES = {"passed": "green", "failed": "bold red"}
 
@@ -38,6 +38,8 @@ def show_result(folder: Path, manifest: Mapping[str, Any], *, quiet: bool) -> No
         _outputs(console, verdict)
     _notes(console, verdict)
     _edge_behaviour(console, verdict)
+    if manifest["precision"] is not None:
+        console.print(Text(precision.summary(manifest["precision"])))
     console.print(Text(words.sentence(manifest), style=_STYLES.get(verdict["status"], "yellow")))
     files = manifest["artifact"]["files"]
     size = sum((folder / name).stat().st_size for name in files)

@@ -9,6 +9,10 @@ from typing import Any
 
 def sentence(manifest: Mapping[str, Any]) -> str:
     """One plain sentence: what was built and how equal it is."""
+    if manifest["precision"] is not None:
+        from compiler.report import precision  # which is written in these words
+
+        return precision.sentence(manifest)
     verdict, runtime = manifest["verdict"], manifest["artifact"]["runtime"]
     if verdict["status"] == "skipped":
         return f"Built for {runtime}; nothing is known about its numbers, because it was not verified."
@@ -89,7 +93,9 @@ def mark(output: Mapping[str, Any]) -> str:
 
 def status(word: str) -> str:
     """A verdict's status in a table; what was not shown is loud."""
-    return {"failed": "REJECTED", "not run": "BUILT, NOT RUN", "skipped": "not verified"}.get(word, word)
+    return {"failed": "REJECTED", "not run": "BUILT, NOT RUN", "skipped": "not verified", "unknown": "not known"}.get(
+        word, word
+    )
 
 
 def percent(share: float | str) -> str:
