@@ -10,6 +10,7 @@ from torch.export import ExportedProgram
 
 from compiler.frontend import embedding_bags, misexported
 from compiler.frontend.inline import inline
+from compiler.frontend.written_out import table as written_out
 
 
 def exportable_graph(exported: ExportedProgram) -> torch.fx.GraphModule | None:
@@ -70,6 +71,7 @@ def _ask_in_public(graph: torch.fx.Graph, node: torch.fx.Node) -> None:
 _REPLACED = (
     (embedding_bags.replaceable, embedding_bags.replace),
     (misexported.replaceable, misexported.replace),
+    (written_out.replaceable, written_out.replace),
     (_repeats_dynamically, _repeat),
     (_unsqueezes_complex, _unsqueeze),
     (_asks_whether_all_is_true, _ask_in_public),

@@ -30,9 +30,32 @@ def inline(
     instead_of: Iterable[torch.fx.Node],
 ) -> None:
     """Trace `function` on these arguments, nodes and constants; `instead_of` then give what it returns."""
+    result = _traced_into(graph, function, arguments, before)
+    assert isinstance(result, torch.fx.Node)
+    for node in instead_of:
+        _become(node, result)
+
+
+def inline_parts(
+    graph: torch.fx.Graph, function: Callable[..., tuple[torch.Tensor, ...]], arguments: list[Any], node: torch.fx.Node
+) -> None:
+    """The same for a node with several results, whose users each take one of them."""
+    results = _traced_into(graph, function, arguments, node)
+    for user in list(node.users):
+        _become(user, results[user.args[1]])
+
+
+def _become(node: torch.fx.Node, result: torch.fx.Node) -> None:
+    """The node stays, because the program's signature may know it by its name."""
+    node.target, node.args, node.kwargs, node.meta = result.target, result.args, result.kwargs, result.meta
+
+
+def _traced_into(
+    graph: torch.fx.Graph, function: Callable[..., Any], arguments: list[Any], before: torch.fx.Node
+) -> Any:
     nodes = [argument for argument in arguments if isinstance(argument, torch.fx.Node)]
 
-    def of_nodes(*values: Any) -> torch.Tensor:
+    def of_nodes(*values: Any) -> Any:
         known = dict(zip(nodes, values, strict=True))
         return function(*(known.get(argument, argument) for argument in arguments))
 
@@ -45,9 +68,6 @@ def inline(
     with graph.inserting_before(before):
         result = graph.graph_copy(traced.graph, copies)
     for inner, made in copies.items():
-        if inner.op == "call_function":
-            made.meta = {**before.meta, "val": inner.meta["val"]}
-    assert isinstance(result, torch.fx.Node)
-    for node in instead_of:
-        # The node stays, because the program's signature may know it by its name.
-        node.target, node.args, node.kwargs, node.meta = result.target, result.args, result.kwargs, result.meta
+        if inner.op == "call_function":  # a check of torch's own has no value
+            made.meta = {**before.meta, **({"val": inner.meta["val"]} if "val" in inner.meta else {})}
+    return result

@@ -165,7 +165,7 @@ def _reduces_otherwise(node: torch.fx.Node, given: dict[str, Any]) -> bool:
     return averages or _scatters_some(node, given)
 
 
-def _scatter_reduce(
+def scatter_reduced(
     data: torch.Tensor, dim: int, index: torch.Tensor, source: torch.Tensor, reduce: str, include_self: bool
 ) -> torch.Tensor:
     source = _for_each(index, source)
@@ -248,7 +248,7 @@ _RULES: dict[Any, tuple[_Applies, Callable[..., torch.Tensor]]] = {
     _aten.remainder.Scalar: (_by_a_size, _remainder),
     _aten.scatter.src: (_scatters_some, _scatter),
     _aten.scatter_add.default: (_scatters_some, _scatter_add),
-    _aten.scatter_reduce.two: (_reduces_otherwise, _scatter_reduce),
+    _aten.scatter_reduce.two: (_reduces_otherwise, scatter_reduced),
     _aten.softmax.int: (_converts, _softmax),
     _aten.vstack.default: (_always, _below_each_other),
 }
