@@ -14,6 +14,7 @@ import numpy as np
 import onnx_ir as ir
 
 from compiler.contracts import Array
+from compiler.errors import UsageError, did_you_mean
 from compiler.passes.rewriting import Edit, static_shape
 from compiler.precision.awq import Scaled, awq, lost
 from compiler.precision.gptq import gptq
@@ -25,12 +26,14 @@ from compiler.precision.weights_scaled import divide, is_free
 from compiler.precision.weights_stored import store
 
 METHODS = ("auto", "rtn", "gptq", "awq")
+_NEEDING_SAMPLES = ("gptq", "awq")
 SMALLEST_GROUP = 16  # what runtimes take
 _WORTH_A_PRODUCT = 0.9  # of the error; a scale of what goes in that nobody takes in must gain that much
 
 
 def quantize_weights(model: ir.Model, recipe: Recipe, samples: Samples | None) -> tuple[Layer, ...]:
     """In place; what became of each node that holds weights, in the order of the graph."""
+    _check(recipe, samples)
     weights = find(model, recipe.keep)
     work = _Work(model, recipe, [weight for weight in weights if not weight.why])
     for group, moments in _with_moments(model, work.groups(), samples):
@@ -40,6 +43,22 @@ def quantize_weights(model: ir.Model, recipe: Recipe, samples: Samples | None) -
         if weight.why:
             layers |= {user.node: _left(weight, user, place) for place, user in enumerate(weight.users)}
     return tuple(layers[node] for node in model.graph if node in layers)
+
+
+def _check(recipe: Recipe, samples: Samples | None) -> None:
+    if recipe.method not in METHODS:
+        hint = did_you_mean(recipe.method, METHODS) or f"one of {', '.join(METHODS)}"
+        raise UsageError("bad-option", f"weights know no method '{recipe.method}'", where="--method", hint=hint)
+    if recipe.method in _NEEDING_SAMPLES and samples is None:
+        raise UsageError(
+            "no-calibration",
+            f"{recipe.method} needs data",
+            why="it rounds weights so that the layers' outputs on that data change least",
+            hint="--calibration FILE, or --method rtn",
+        )
+    if recipe.group_size < SMALLEST_GROUP or recipe.group_size & (recipe.group_size - 1):
+        why = f"runtimes take powers of two from {SMALLEST_GROUP} on"
+        raise UsageError("bad-option", f"a group cannot be {recipe.group_size} weights", where="--group-size", why=why)
 
 
 def grid_for(weight: Weight, recipe: Recipe) -> Grid:

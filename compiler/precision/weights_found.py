@@ -135,4 +135,3 @@ def _using(value: ir.Value) -> Iterator[ir.Node]:
             yield from node.outputs[0].consumers()
         else:
             yield node
-
