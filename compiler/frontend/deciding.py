@@ -63,6 +63,7 @@ class Boundary:
     beyond: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
     operands: tuple[str, ...] = ("self",)
     rounds: bool = True
+    copies: bool = False  # what is equal in float64 was copied from one place, and is equal everywhere
 
     def on(self, given: Values) -> tuple[torch.Tensor, torch.Tensor] | None:
         parts = [given[name] for name in self.operands]
@@ -87,6 +88,8 @@ class Boundary:
 
     def others(self, given: Values, unit: Unit, rows: torch.Tensor) -> tuple[list[Near], int]:
         share, side, argument = self._share(given, unit)
+        if self.copies:
+            share = torch.where(side > 0, share, torch.inf)
         nearest, count = _nearest(share, side == 0)
         if not count:
             return [], 0
@@ -170,6 +173,7 @@ _CEIL = Boundary(_self, _to_whole, _ceiled)
 _TRUNC = Boundary(_self, _towards_zero, _cut)
 _SIGN = Boundary(_self, _same, _opposite, rounds=False)
 _COMPARE = Boundary(_difference, _same, _not, ("self", "other"), rounds=False)
+_EQUAL = Boundary(_difference, _same, _not, ("self", "other"), rounds=False, copies=True)
 _FLOOR_QUOTIENT = Boundary(_quotient, _to_whole, _floored, ("self", "other"))
 _TRUNC_QUOTIENT = Boundary(_quotient, _towards_zero, _cut, ("self", "other"))
 
@@ -259,7 +263,7 @@ def _nearest(share: torch.Tensor, exact: torch.Tensor) -> tuple[list[int], int]:
 
 _ALWAYS: Mapping[str, Deciding] = {
     "round": _ROUND, "floor": _FLOOR, "ceil": _CEIL, "trunc": _TRUNC, "sign": _SIGN, "floor_divide": _FLOOR_QUOTIENT,
-    "gt": _COMPARE, "ge": _COMPARE, "lt": _COMPARE, "le": _COMPARE, "eq": _COMPARE, "ne": _COMPARE,
+    "gt": _COMPARE, "ge": _COMPARE, "lt": _COMPARE, "le": _COMPARE, "eq": _EQUAL, "ne": _EQUAL,
     "argmax": Choice(None, None, largest=True), "argmin": Choice(None, None),
     "topk": Choice(1, -1, largest=True), "sort": Choice(1, -1), "kthvalue": Choice(1, -1),
 }  # fmt: skip

@@ -47,7 +47,7 @@ def read(folder: Path) -> tuple[tuple[Edge, ...], tuple[str, ...]]:
             inputs, outputs = (_part(arrays, number, part) for part in _PARTS)
             edges.append(Edge(entry["name"], inputs, outputs, entry["raised"]))
     skipped = index["skipped"]
-    notes = (f"{skipped} probes are too large to be kept in a bundle: they are not repeated",) if skipped else ()
+    notes = (f"not repeated, because a bundle has no room for them: {skipped} of the probes",) if skipped else ()
     return tuple(edges), notes
 
 
