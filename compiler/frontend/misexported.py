@@ -106,6 +106,15 @@ def _adapts(node: torch.fx.Node, given: dict[str, Any]) -> bool:
     return dynamic and any(size != 1 for size in sizes)
 
 
+def _adapts_in_space(node: torch.fx.Node, given: dict[str, Any]) -> bool:
+    """In three dimensions uneven windows do not come out at all."""
+    sizes = given["output_size"]
+    space = given["self"].meta["val"].shape[-len(sizes) :]
+    fixed = all(isinstance(size, int) and size > 0 for size in space)
+    uneven = fixed and any(size % count for size, count in zip(space, sizes, strict=True))
+    return uneven or _adapts(node, given)
+
+
 def _adapted(data: torch.Tensor, sizes: Sequence[int]) -> torch.Tensor:
     """One axis after the other: a window's mean is the mean of its rows' means."""
     for axis, count in enumerate(sizes, -len(sizes)):
@@ -233,7 +242,7 @@ _Applies = Callable[[torch.fx.Node, dict[str, Any]], bool]
 _RULES: dict[Any, tuple[_Applies, Callable[..., torch.Tensor]]] = {
     _aten.adaptive_avg_pool1d.default: (_adapts, _adapted),
     _aten.adaptive_avg_pool2d.default: (_adapts, _adapted),
-    _aten.adaptive_avg_pool3d.default: (_adapts, _adapted),
+    _aten.adaptive_avg_pool3d.default: (_adapts_in_space, _adapted),
     _aten.avg_pool2d.default: (_divides, _pooled(2)),
     _aten.avg_pool3d.default: (_divides, _pooled(3)),
     _aten.column_stack.default: (_always, _as_columns),

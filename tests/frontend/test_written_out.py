@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 import onnxruntime
+import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 from torch.export import Dim, export
 
@@ -261,3 +263,62 @@ def test_a_camera_is_inverted_in_onnxruntime() -> None:
     session = onnxruntime.InferenceSession(ir.to_proto(model).SerializeToString())
     for have, want in zip(session.run(None, {session.get_inputs()[0].name: x.numpy()}), module(x), strict=True):
         same(have, want.numpy(), 1e-3, 1e-4)
+
+
+def test_tensors_as_matrices() -> None:
+    x = random(2, 3, 6)
+    rewritten(
+        x,
+        of=[
+            torch.linalg.tensorinv,
+            lambda x: torch.linalg.tensorsolve(x, x[..., 0]),
+            lambda x: torch.linalg.tensorsolve(x.permute(2, 0, 1), x[..., 1], dims=(0,)),
+            lambda x: torch.linalg.matrix_power(x.reshape(6, 6), -3),
+        ],
+        rtol=1e-3,
+        atol=1e-3,
+    )
+
+
+# -- space ---
+
+
+def test_adaptive_pooling_of_uneven_windows() -> None:
+    x = random(2, 3, 5, 7).round()
+    rewritten(
+        x,
+        of=[
+            lambda x: F.adaptive_max_pool2d(x, (2, 3), return_indices=True),
+            lambda x: F.adaptive_max_pool1d(x[0], 4, return_indices=True),
+            lambda x: F.adaptive_max_pool3d(x, (2, 3, 3), return_indices=True),
+            lambda x: F.adaptive_avg_pool3d(x, (2, 3, 3)),
+        ],
+    )
+
+
+@pytest.mark.parametrize("mode", ["bilinear", "nearest"])
+@pytest.mark.parametrize("padding", ["zeros", "border", "reflection"])
+def test_samples_between_voxels(mode: str, padding: str) -> None:
+    def sampled(aligned: bool) -> Function:
+        return lambda x, grid: F.grid_sample(x, grid, mode, padding, aligned)
+
+    grid = random(2, 3, 4, 5, 3).clamp(-2.5, 2.5)
+    rewritten(random(2, 3, 4, 3, 5), grid, of=[sampled(aligned=True), sampled(aligned=False)], rtol=1e-4, atol=1e-5)
+
+
+def test_distances() -> None:
+    def between(p: float) -> Function:
+        return lambda x, y: torch.cdist(x, y, p)
+
+    x, y = random(2, 4, 3), random(2, 5, 3)
+    rewritten(x, y, of=[*map(between, (0, 1, 2, 3.5, INF)), lambda x, y: F.pdist(x[0], 1)])
+
+
+def test_the_first_places_that_are_not_0() -> None:
+    rewritten(
+        torch.tensor([[0.0, 2.0, 1.0], [3.0, 0.0, 0.0]]),
+        of=[
+            lambda x: torch.nonzero_static(x, size=2),
+            lambda x: torch.nonzero_static(x, size=8, fill_value=-7),
+        ],
+    )

@@ -5,11 +5,11 @@ A matrix of n rows becomes some 20 n operators, so that this is for matrices of 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 
-from compiler.frontend.written_out.rule import Arguments, Rule, Rules
+from compiler.frontend.written_out.rule import Arguments, Rule, Rules, shape_of
 
 _aten = torch.ops.aten
 LARGEST = 32
@@ -115,6 +115,33 @@ def _solved_ex(
     matrix: torch.Tensor, known: torch.Tensor, left: bool, check_errors: bool
 ) -> tuple[torch.Tensor, torch.Tensor]:
     return _solved(matrix, known, left), _no_error(matrix)
+
+
+def _tensor_inverse(tensor: torch.Tensor, ind: int) -> torch.Tensor:
+    rows, columns = tensor.shape[:ind], tensor.shape[ind:]
+    return _inverse(tensor.reshape(rows.numel(), columns.numel())).reshape([*columns, *rows])
+
+
+def _tensor_solved(tensor: torch.Tensor, known: torch.Tensor, dims: Sequence[int] | None) -> torch.Tensor:
+    tensor = tensor if dims is None else tensor.movedim(list(dims), list(range(-len(dims), 0)))
+    columns = tensor.shape[known.dim() :]
+    return _solve(tensor.reshape(known.numel(), columns.numel()), known.reshape(-1, 1)).reshape(columns)
+
+
+def _is_small_as_matrix(node: torch.fx.Node, given: Arguments) -> bool:
+    shape = shape_of(given["self"])
+    return all(isinstance(size, int) for size in shape) and 0 < shape.numel() <= LARGEST**2
+
+
+def _power(matrix: torch.Tensor, n: int) -> torch.Tensor:
+    result = inverse = _inverse(matrix)
+    for _ in range(-n - 1):
+        result = result @ inverse
+    return result
+
+
+def _inverts(node: torch.fx.Node, given: Arguments) -> bool:
+    return given["n"] < 0 and _is_square(node, given)
 
 
 # -- determinants ----------------------------------------------------------------------------------------------------
@@ -292,10 +319,13 @@ RULES: Rules = {
     _aten.linalg_lu_factor_ex.default: Rule(_lu_factor_ex, _is_square),
     _aten.linalg_lu_solve.default: Rule(_lu_solve, _small("LU")),
     _aten.linalg_matrix_exp.default: Rule(_exponential, _is_square),
+    _aten.linalg_matrix_power.default: Rule(_power, _inverts),
     _aten.linalg_slogdet.default: Rule(_sign_and_logarithm, _is_square),
     _aten.linalg_solve.default: Rule(_solved, _is_square),
     _aten.linalg_solve_ex.default: Rule(_solved_ex, _is_square),
     _aten.linalg_solve_triangular.default: Rule(_solve_triangular, _small("self")),
+    _aten.linalg_tensorinv.default: Rule(_tensor_inverse, _is_small_as_matrix),
+    _aten.linalg_tensorsolve.default: Rule(_tensor_solved, _is_small_as_matrix),
     _aten.lu_solve.default: Rule(_old_lu_solve, _small("LU_data")),
     _aten.lu_unpack.default: Rule(_lu_unpack, _wants_all),
     _aten.matrix_exp.default: Rule(_exponential, _is_square),
