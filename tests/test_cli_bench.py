@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,9 @@ from click.testing import CliRunner
 
 import compiler
 import compiler.api
+from compiler.bench import peaks
 from compiler.cli.main import run
+from compiler.report import profile as report
 
 NETS = """
 import torch
@@ -114,6 +117,45 @@ def test_what_a_person_sees(built: Path) -> None:
     assert max(map(len, shown.output.splitlines()[:-1])) <= 100
 
 
+def test_where_the_time_goes(
+    built: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peaks, "PRODUCTS", {"numpy": peaks.PRODUCTS["numpy"]})
+    file = tmp_path / "bench.csv"
+    words = (built / "small.onnxruntime", built / "small.onnx", *QUICK, "--profile", "--csv", file)
+    code, told = bench(capsys, *words)
+    assert code == 0
+    (profiles,) = told["profiles"]
+    assert profiles["sizes"] == {"batch": 1}
+    assert profiles["peaks"]["products"]["float32"]["rate"] > 1e9
+    assert all(rate > 1e8 for rate in profiles["peaks"]["copies"].values())
+    ours, other = profiles["profiles"]
+    assert other["failure"] == "onnx does not tell how long its operators take"
+    modules = {share["name"]: share for share in ours["by_module"]}
+    assert {"0", "2"} <= set(modules)
+    assert modules["0"]["flops"] == 2 * 16 * 32
+    assert modules["2"]["flops"] == 2 * 32 * 4
+    assert modules["0"]["roofline"] > 0
+    for key in ("by_operator", "by_module"):
+        assert sum(share["seconds"] for share in ours[key]) == pytest.approx(ours["total"]["seconds"])
+    lines = list(csv.DictReader((tmp_path / "bench.operators.csv").read_text().splitlines()))
+    assert [line["name"] for line in lines] == [step["name"] for step in ours["steps"]]
+    report.show(profiles)
+    shown = capsys.readouterr().out
+    assert "where the time goes" in shown
+    assert "small.onnx" not in shown
+    assert "onnx was not profiled" in shown
+    assert max(map(len, shown.splitlines())) <= 100
+
+
+def test_contenders_are_held_to_cores(built: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    core = max(os.sched_getaffinity(0))
+    _, told = bench(capsys, built / "small.onnxruntime", *QUICK, "--cores", str(core))
+    assert (told["tables"][0]["cores"], told["tables"][0]["pinned"]) == ([core], True)
+    _, told = bench(capsys, built / "small.onnxruntime", *QUICK)
+    assert (told["tables"][0]["cores"], told["tables"][0]["pinned"]) == (sorted(os.sched_getaffinity(0)), False)
+
+
 def compiler_group() -> Any:
     from compiler.cli.main import group
 
@@ -128,6 +170,8 @@ def compiler_group() -> Any:
         (["small.onnxruntime", "--size", "btch=2"], "unknown-dim", "did you mean 'batch'?"),
         (["small.onnxruntime", "--batch", "64"], "bad-option", "out of the range"),
         (["small.onnxruntime", "--batch", "two"], "bad-option", "write 1,8"),
+        (["small.onnxruntime", "--cores", "999999"], "bad-option", "there is no core 999999 to use"),
+        (["small.onnxruntime", "--cores", "first"], "bad-option", "write 0,1"),
         (["small.onnxruntime", "--budget", "soon"], "bad-option", "write 60s, 5m or 20ms"),
         (["small.onnxruntime", "--budget", "0.01s"], "budget-too-short", "too short to time 1 contenders"),
         (["gone.onnxruntime"], "not-a-bundle", "gone.onnxruntime"),

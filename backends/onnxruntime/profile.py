@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _WARM = 2  # calls that are not counted
 _KERNEL = "_kernel_time"
+_MOVED = {"Add", "Sum", "Relu", "LeakyRelu", "Clip", "Sigmoid", "HardSigmoid", "Tanh"}  # into a convolution before
 _SIZES = ("parameter_size", "activation_size", "output_size")  # bytes of what a node reads and gives
 _BLOCKED = "_nchwc"  # what it names a convolution after that it gave a layout of its own
 
@@ -62,23 +63,25 @@ def stands_for(run: onnx.GraphProto, written: onnx.GraphProto) -> dict[str, list
     """For each node of the graph that it runs, those of the graph as written.
 
     Values keep their names through its rewrites: what it makes of several nodes is what lies between the values that
-    it reads and gives. What it moves into the node before, such as an activation, belongs to that.
+    it reads and gives. A convolution in a layout of its own keeps none, but the name of its first result.
     """
     producers = {name: node for node in written.node for name in node.output if name}
-    results = {node.name: [name for name in _results(node) if name in producers] for node in run.node}
-    known = {name for names in results.values() for name in names}
-    found = {name: _between(names, known, producers) for name, names in results.items()}
-    owners = {node: run_node for run_node, nodes in found.items() for node in nodes}
+    readers: dict[str, list[onnx.NodeProto]] = {}
     for node in written.node:
-        before = [owners[producers[name].name] for name in node.input if _made_by(name, producers) in owners]
-        if node.name not in owners and before:
-            owners[node.name] = max(before, key=list(found).index)
-            found[owners[node.name]].append(node.name)
-    return found
-
-
-def _made_by(value: str, producers: Mapping[str, onnx.NodeProto]) -> str | None:
-    return producers[value].name if value in producers else None
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+    found: dict[str, dict[str, None]] = {}
+    taken = {name for node in run.node for name in _results(node) if name in producers}
+    for node in reversed(run.node):  # a sum goes to the later one of the two convolutions before it
+        if node.name.endswith(_BLOCKED) and (name := node.name.removesuffix(_BLOCKED)) in producers:
+            results = [name, *_after(name, taken, readers)]
+            taken.update(results)
+            found[node.name] = dict.fromkeys(producers[result].name for result in results)
+    taken |= {name for node in run.node for name in node.output}
+    for node in run.node:
+        results = [name for name in _results(node) if name in producers]
+        found.setdefault(node.name, {}).update(_between(results, taken, producers))
+    return {name: list(nodes) for name, nodes in found.items()}
 
 
 def _results(node: onnx.NodeProto) -> list[str]:
@@ -88,7 +91,18 @@ def _results(node: onnx.NodeProto) -> list[str]:
     return [*node.output, node.name.removesuffix(_BLOCKED)]
 
 
-def _between(results: Sequence[str], known: set[str], producers: Mapping[str, onnx.NodeProto]) -> list[str]:
+def _after(value: str, taken: set[str], readers: Mapping[str, Sequence[onnx.NodeProto]]) -> list[str]:
+    """A sum and an activation that were moved into what gives the value: nobody else computes them."""
+    followers: list[str] = []
+    while True:
+        following = readers.get(value, ())
+        if len(following) != 1 or following[0].op_type not in _MOVED or following[0].output[0] in taken:
+            return followers
+        value = following[0].output[0]
+        followers.append(value)
+
+
+def _between(results: Sequence[str], taken: set[str], producers: Mapping[str, onnx.NodeProto]) -> dict[str, None]:
     """The nodes behind some values, back to others that somebody else computes."""
     found: dict[str, None] = {}
     ahead = list(results)
@@ -96,5 +110,5 @@ def _between(results: Sequence[str], known: set[str], producers: Mapping[str, on
         node = producers[ahead.pop()]
         if node.name not in found:
             found[node.name] = None
-            ahead += [name for name in node.input if name in producers and name not in known]
-    return list(found)
+            ahead += [name for name in node.input if name in producers and name not in taken]
+    return found

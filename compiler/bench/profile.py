@@ -144,12 +144,12 @@ def _step(time: OperatorTime, graph: Graph | None) -> Step:
     if graph is None or not nodes:
         operator = _closest(time.operator, {node.operator for node in graph.nodes}) if graph is not None else None
         return Step(time.name, time.operator, operator or time.operator, "", (), time.seconds, None, time.bytes)
-    done = graph.work(nodes)
+    done, main = graph.work(nodes), _main(nodes, graph)
     return Step(
         time.name,
         time.operator,
-        _main(nodes, graph).operator,
-        common([node.module for node in nodes if node.module is not None]),
+        main.operator,
+        main.module or "",
         tuple(node.name for node in nodes),
         time.seconds,
         done.flops,

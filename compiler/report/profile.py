@@ -44,13 +44,13 @@ def show(told: Profiles) -> None:
 
 def _peaks(peaks: Mapping[str, Any]) -> str:
     products = ", ".join(
-        f"{dtype} products {peak['rate'] / 1e9:.0f} GFLOP/s ({peak['by']})" for dtype, peak in peaks["products"].items()
+        f"{dtype} {peak['rate'] / 1e9:.0f} GFLOP/s ({peak['by']})" for dtype, peak in peaks["products"].items()
     )
     sizes = list(peaks["copies"])
     fastest = max(peaks["copies"], key=lambda size: float(peaks["copies"][size]))
     return (
         f"peaks: {products}; copies {peaks['copies'][sizes[-1]] / 1e9:.0f} GB/s, "
-        f"{peaks['copies'][fastest] / 1e9:.0f} GB/s of {words.size(int(fastest))}; peak is the share reached"
+        f"{peaks['copies'][fastest] / 1e9:.0f} GB/s of {words.size(int(fastest))}; peak: the share reached"
     )
 
 

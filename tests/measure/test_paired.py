@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +50,15 @@ def test_a_burst_has_at_least_three_calls_and_at_most_what_was_asked(sleeper: st
     with Contender("x", f"{sleeper}:make", 1) as contender:
         assert len(contender.burst(0)) == 3
         assert len(contender.burst(10, most=5)) == 5
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system does not hold a process to some cores")
+def test_a_contender_is_held_to_its_cores_from_the_start(tmp_path: Path) -> None:
+    file = tmp_path / "cores.py"
+    file.write_text("import os\nfound = os.sched_getaffinity(0)\ndef make():\n    return lambda: sorted(found)\n")
+    core = min(os.sched_getaffinity(0))
+    with Contender("x", f"{file}:make", cores=[core]) as contender:
+        assert contender.answer() == [core]
 
 
 @pytest.mark.parametrize("make", ["broken", "dying"])
