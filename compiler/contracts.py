@@ -243,6 +243,7 @@ class Route:
     by: Literal["graph", "option"] = "graph"
     options: Mapping[str, str] = field(default_factory=dict)
     signed: bool = False  # int8 takes activations as signed bytes around zero only
+    wide: Mapping[str, str] = field(default_factory=dict)  # operators that stay in float32 there, and why
 
 
 @dataclass(frozen=True)

@@ -76,6 +76,7 @@ class Job:
     recipe: Recipe = FLOAT32
     calibration: Any = None  # --calibration: a file, a folder, "file.py:name", or an iterable of samples
     bisect: float = 0.0  # seconds that may be spent on where the numbers begin to differ
+    layers: bool = False  # errors in the midst of the graph as well
     page: bool = True  # report.html in the bundle; what is rejected has one in any case
 
     @property
@@ -294,7 +295,7 @@ def _in_precision(
     from compiler.precision.apply import lower_precision
 
     route = _route(job, state)
-    recipe = replace(job.recipe, signed=route.signed)
+    recipe = replace(job.recipe, signed=route.signed, wide=route.wide)
     progress.stage("precision", recipe.precision)
     samples = front.calibration.samples if front.calibration is not None else None
     by_itself = route.by == "option"

@@ -35,7 +35,7 @@ def plan(model: ir.Model, recipe: Recipe, dtype: ir.DataType, samples: Samples |
 class _Planner:
     def __init__(self, model: ir.Model, recipe: Recipe, dtype: ir.DataType, samples: Samples | None) -> None:
         self._model = model
-        self._keep = recipe.keep
+        self._recipe = recipe
         self._plan = Plan(dtype)
         self._unfit = measured(model, dtype, samples) if samples is not None else {}
         self._constants: dict[ir.Value, Unfit | None] = {}
@@ -55,8 +55,10 @@ class _Planner:
         return self._plan
 
     def _obstacle(self, node: ir.Node, taken: tuple[int, ...]) -> str:
-        if is_kept(node, self._keep):
+        if is_kept(node, self._recipe.keep):
             return _ASKED
+        if node.domain == "" and node.op_type in self._recipe.wide:
+            return self._recipe.wide[node.op_type]
         if not is_op(node, *WORK, *LIGHT):
             return KEPT.get(node.op_type, UNKNOWN) if node.domain == "" else UNKNOWN
         if not taken:

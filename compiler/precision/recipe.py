@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Literal, Protocol, get_args
 
 from compiler.contracts import Arrays
@@ -26,6 +26,7 @@ class Recipe:
     keep: tuple[str, ...] = ()  # layers that stay as they are: names of nodes or modules, with * for any text
     seed: int = 0
     signed: bool = False  # activations too lie around zero, because the runtime takes no others
+    wide: Mapping[str, str] = field(default_factory=dict, hash=False)  # operators that stay in float32, and why
 
 
 @dataclass(frozen=True)
