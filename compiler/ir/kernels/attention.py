@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import torch
 
 from compiler.contracts import Array
-from compiler.ir.kernels.support import Call, Kernel, Tensor, to_numpy, to_torch
+from compiler.ir.kernels.support import Call, Kernel, Tensor, rounded, to_numpy, to_torch
 
 _BEFORE_SOFTCAP, _AFTER_SOFTCAP, _WITH_BIAS, _PROBABILITIES = range(4)
 
@@ -32,9 +33,9 @@ def _attention(
     if query.shape[1] % key.shape[1]:
         raise ValueError(f"{query.shape[1]} query heads cannot share {key.shape[1]} key heads")
     key, value = (side.repeat_interleave(query.shape[1] // side.shape[1], dim=1) for side in (key, value))
-    bias = _bias(call, query, key, mask, past, valid_keys)
-    probabilities, shown = _probabilities(call, query, key, bias)
-    y = torch.matmul(probabilities, value)
+    bias = rounded(_bias(call, query, key, mask, past, valid_keys), q.dtype)
+    probabilities, shown = _probabilities(call, query, key, bias, q.dtype)
+    y = torch.matmul(rounded(probabilities, q.dtype), value)
     if q.ndim == 3:
         y = y.transpose(1, 2).flatten(2)
     return tuple(to_numpy(tensor, q.dtype) for tensor in (y, *present, shown))
@@ -48,14 +49,18 @@ def _heads(call: Call, x: Array, side: str) -> Tensor:
     return tensor.reshape(batch, length, call[f"{side}_num_heads"], -1).transpose(1, 2)
 
 
-def _probabilities(call: Call, query: Tensor, key: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
-    """The attention weights, and the intermediate result that the node also asks for."""
+def _probabilities(call: Call, query: Tensor, key: Tensor, bias: Tensor, dtype: np.dtype[Any]) -> tuple[Tensor, Tensor]:
+    """The attention weights, and the intermediate result that the node also asks for.
+
+    In low precision every step is rounded as the operators are that ONNX defines this one with.
+    """
     scale = call.get("scale")
     root = math.sqrt(1 / math.sqrt(query.shape[-1]) if scale is None else scale)
-    raw = torch.matmul(query * root, key.transpose(-1, -2) * root)
+    factors = rounded(query * root, dtype), rounded(key.transpose(-1, -2) * root, dtype)
+    raw = rounded(torch.matmul(*factors), dtype)
     cap = call["softcap"]
-    capped = torch.tanh(raw / cap) * cap if cap > 0 else raw
-    scores = capped + bias
+    capped = rounded(torch.tanh(raw / cap) * cap, dtype) if cap > 0 else raw
+    scores = rounded(capped + bias, dtype)
     # A row without any key is zero, not NaN.
     masked = torch.all(bias == -math.inf, dim=-1, keepdim=True)
     weights = torch.softmax(scores, dim=-1).masked_fill(masked, 0)

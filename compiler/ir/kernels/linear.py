@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from compiler.contracts import Array
-from compiler.ir.kernels.support import Call, Kernel, Result, is_float, to_numpy, to_torch
+from compiler.ir.kernels.support import BFLOAT16, HALF, Call, Kernel, Result, is_float, to_numpy, to_torch
 
 
 def matmul(x: Array, y: Array) -> Result:
@@ -16,12 +16,17 @@ def matmul(x: Array, y: Array) -> Result:
 
 
 def _gemm(call: Call, a: Array, b: Array, c: Array | None = None) -> Result:
+    """Low precision is rounded once, at the end, as by everyone who adds the bias to a sum that is still in float32."""
+    narrow = a.dtype
+    wide = np.dtype(np.float32) if narrow in (BFLOAT16, HALF) else narrow
+    a, b = a.astype(wide, copy=False), b.astype(wide, copy=False)
     product = matmul(a.T if call["transA"] else a, b.T if call["transB"] else b)
     if call["alpha"] != 1:
-        product = (product * call["alpha"]).astype(a.dtype)
-    if c is None or call["beta"] == 0:
-        return product
-    return product + (c if call["beta"] == 1 else (c * call["beta"]).astype(a.dtype))
+        product = (product * call["alpha"]).astype(wide)
+    if c is not None and call["beta"] != 0:
+        c = c.astype(wide, copy=False)
+        product = product + (c if call["beta"] == 1 else (c * call["beta"]).astype(wide))
+    return product.astype(narrow, copy=False)
 
 
 def _einsum(call: Call, *inputs: Array) -> Array:

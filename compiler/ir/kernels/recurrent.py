@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from compiler.contracts import Array
-from compiler.ir.kernels.support import Call, Kernel, Tensor, to_numpy, to_torch
+from compiler.ir.kernels.support import Call, Kernel, Tensor, rounded, to_numpy, to_torch
 
 Activation = Callable[[Tensor], Tensor]
 State = tuple[Tensor, ...]
@@ -66,6 +66,7 @@ class _Cell:
     peephole: Tensor
     activations: list[Activation]
     hidden: int
+    dtype: np.dtype[Any]
 
     def gate(self, tensor: Tensor, place: int) -> Tensor:
         return tensor[..., place * self.hidden : (place + 1) * self.hidden]
@@ -112,7 +113,7 @@ def _run(call: Call, step_of: Step, cell: _Cell, lengths: Tensor, state: State, 
     outputs = [torch.zeros_like(state[0])] * len(steps)
     for step in reversed(steps) if backward else steps:
         alive = (step < lengths)[:, None]
-        new = step_of(call, cell, step, state)
+        new = (rounded(fresh, cell.dtype) for fresh in step_of(call, cell, step, state))
         state = tuple(torch.where(alive, fresh, old) for fresh, old in zip(new, state, strict=True))
         outputs[step] = torch.where(alive, state[0], torch.zeros_like(state[0]))
     return (torch.stack(outputs) if outputs else state[0].new_zeros((0, *state[0].shape))), state
@@ -130,7 +131,7 @@ def _cell(
     both = torch.zeros(2 * gates * hidden, dtype=sequence.dtype) if bias is None else to_torch(bias)
     holes = torch.zeros(3 * hidden, dtype=sequence.dtype) if peephole is None else to_torch(peephole)
     x = sequence @ to_torch(w).T + both[: gates * hidden]
-    return _Cell(x, recurrent, both[gates * hidden :], holes, activations, hidden)
+    return _Cell(x, recurrent, both[gates * hidden :], holes, activations, hidden, w.dtype)
 
 
 def _recurrent(gates: int, states: int, default: Sequence[str], step_of: Step) -> Kernel:

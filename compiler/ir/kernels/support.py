@@ -75,6 +75,15 @@ def to_numpy(tensor: Tensor, dtype: np.dtype[Any]) -> Array:
     return array if array.dtype == dtype else array.astype(dtype)
 
 
+_NARROW = {BFLOAT16: torch.bfloat16, HALF: torch.float16}
+
+
+def rounded(tensor: Tensor, dtype: np.dtype[Any]) -> Tensor:
+    """What is left of an intermediate result where it is kept in this type; still in the type that is computed in."""
+    narrow = _NARROW.get(dtype)
+    return tensor if narrow is None else tensor.to(narrow).to(tensor.dtype)
+
+
 def in_torch(function: Callable[..., Tensor | tuple[Tensor | None, ...]]) -> Kernel:
     """A kernel from a function on tensors. Float outputs have the element type of the first input."""
 
