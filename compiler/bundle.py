@@ -26,6 +26,7 @@ REFERENCE = "reference"
 LOWERED = "lower-precision"  # in it: the answers of the graph in lower precision
 REPORT = "report.md"
 PAGE = "report.html"
+LAYERS = "layers.json"
 REJECTED = ".rejected"
 REPRO = ".repro"
 BISECT = ".bisect"

@@ -56,6 +56,7 @@ if TYPE_CHECKING:
 @click.option("--translate", metavar="FILE.PY:TABLE", help="how operators of your own become ONNX")
 @click.option("--trust", is_flag=True, help="run code that comes with the model: pickles, auto_map")
 @click.option("--strip-provenance", is_flag=True, help="leave module paths and source lines out of the graph")
+@click.option("--layers", is_flag=True, help="also look where precision is lost, layer by layer, for report.html")
 @click.option("--no-bisect", is_flag=True, help="do not look where numbers that differ begin to (60 s at most)")
 @limits
 @speaking
@@ -122,6 +123,7 @@ def job_of(options: dict[str, Any], target: str) -> Job:
         recipe=recipe,
         calibration=options["calibration"],
         bisect=0 if options["no_bisect"] else api.BISECT_SECONDS,
+        layers=options["layers"],
     )
 
 

@@ -21,6 +21,8 @@ def write(
 ) -> None:
     """`layers` and `choice` stand on the page only, which takes time to draw and is left away for what is not kept."""
     (folder / bundles.REPORT).write_text(document.markdown(name, manifest), encoding="utf-8")
+    if layers is not None:
+        bundles.write_json(folder / bundles.LAYERS, layers)
     if page:
         from compiler.report.html import bundle
 
