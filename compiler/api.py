@@ -90,6 +90,7 @@ def compile(
     calibration: Any = None,
     passes: PassPlan = driver.AS_USUAL,
     bisect: float = BISECT_SECONDS,
+    layers: bool = False,
     timeout: float = DEFAULT_TIMEOUT,
     memory_limit: int | None = None,
     progress: Progress | None = None,
@@ -133,6 +134,7 @@ def compile(
         calibration=calibration,
         passes=passes,
         bisect=bisect,
+        layers=layers,
     )
     return run(job, timeout=timeout, memory_limit=memory_limit, progress=progress or SilentProgress())
 
@@ -242,7 +244,7 @@ def run(job: Job, *, timeout: float, memory_limit: int | None, progress: Progres
                 outcome = driver.run(job, backend, folder, progress)
             except UnsupportedError as error:
                 raise _with_other_targets(error, job.target) from error.__cause__
-            result = _publish(job, outcome, folder, progress)
+            result = _publish(job, outcome, folder, backend, progress)
         return _with_place(job, outcome, result, memory_limit, progress)
 
 
@@ -255,7 +257,7 @@ def run_all(
             try:
                 with _staged(job, timeout, memory_limit, progress) as (backend, folder):
                     outcome = driver.finish(job, front, backend, folder, progress, last=job is jobs[-1])
-                    published = _publish(job, outcome, folder, progress)
+                    published = _publish(job, outcome, folder, backend, progress)
                 result: Result | PlumblineError = _with_place(job, outcome, published, memory_limit, progress)
             except PlumblineError as error:
                 result = _with_other_targets(error, job.target)
@@ -293,9 +295,12 @@ def _staged(
         yield backend, folder
 
 
-def _publish(job: Job, outcome: Outcome, folder: Path, progress: Progress) -> Result:
+def _publish(job: Job, outcome: Outcome, folder: Path, backend: IsolatedBackend, progress: Progress) -> Result:
+    from compiler.layers import look
+
+    layers = look(job, outcome, backend, progress) if job.layers else None
     progress.stage("write", str(job.place))
-    manifest = write(job, outcome, folder)
+    manifest = write(job, outcome, folder, layers)
     failed = outcome.verdict.status == "failed"
     place = job.place.with_name(job.place.name + bundles.REJECTED) if failed else job.place
     published = bundles.publish(folder, place)
@@ -340,7 +345,7 @@ def _with_place(job: Job, outcome: Outcome, result: Result, memory_limit: int | 
         return result
 
 
-def write(job: Job, outcome: Outcome, folder: Path) -> dict[str, Any]:
+def write(job: Job, outcome: Outcome, folder: Path, layers: dict[str, Any] | None = None) -> dict[str, Any]:
     from compiler.validate import stored
 
     manifest = record.manifest(job, outcome, host.facts())
@@ -350,7 +355,8 @@ def write(job: Job, outcome: Outcome, folder: Path) -> dict[str, Any]:
     low = outcome.judged.low
     if low is not None and low.reference is not None:
         stored.write(low.reference.cases, folder / bundles.REFERENCE / bundles.LOWERED)
-    files.write(folder, job.place.name, manifest, page=job.page or outcome.verdict.status == "failed")
+    page = job.page or outcome.verdict.status == "failed"
+    files.write(folder, job.place.name, manifest, page=page, layers=layers)
     bundles.seal(folder, manifest)
     return manifest
 

@@ -50,7 +50,9 @@ ROOMS |= {
     "compiler.driver": _STAGES,
     "compiler.record": _STAGES | {"compiler.driver"},
     "compiler.bisection": {"compiler.driver", "compiler.bundle", "compiler.diagnose", "compiler.frontend"},
-    "compiler.api": _STAGES | {"compiler.driver", "compiler.record", "compiler.bisection", "backends"},
+    "compiler.layers": {"compiler.driver", "compiler.diagnose", "compiler.frontend"},
+    "compiler.api": _STAGES
+    | {"compiler.driver", "compiler.record", "compiler.bisection", "compiler.layers", "backends"},
     "compiler.check": _STAGES | {"compiler.driver", "compiler.api"},  # is given the targets' probes
     "compiler.auto": _STAGES | {"compiler.driver", "compiler.api", "compiler.bench", "backends"},
     "compiler.bench": {"compiler.bundle", "compiler.frontend", "compiler.measure", "compiler.validate", "backends"},
