@@ -14,7 +14,7 @@ SIZE ?= small
 TARGET ?= onnxruntime
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint format models bench bench-compile bench-passes bench-zoo bench-same bench-architectures operators fuzz bisect-trials fuzz-models mutation quiet-zoo clean
+.PHONY: help demo test check lint format models bench bench-compile bench-passes bench-zoo bench-same bench-architectures operators zoo-page fuzz bisect-trials fuzz-models mutation quiet-zoo clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-zA-Z_\/%<>.-]+:.*## / {printf "  make %-28s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -81,6 +81,9 @@ operators: $(READY) ## what a target takes, written to the tables: SUITE=node (O
 	$(if $(filter torch,$(SUITE)),$(BIN)/python -W ignore tests/operators/capture_samples.py)
 	$(BIN)/python -W ignore tests/operators/measure.py $(SUITE) $(TARGET)
 	$(BIN)/python -W ignore tests/operators/operator_pages.py
+
+zoo-page: $(READY) ## docs/backends/zoo.md from models/parity.lock: every model of the zoo on every target
+	$(BIN)/python tests/zoo/zoo_page.py
 
 fuzz: $(READY) ## random graphs through the passes, against the evaluator: N=20000 SEED=0
 	$(BIN)/python tests/fuzz/fuzz_passes.py -n $(if $(filter command line,$(origin N)),$(N),300) --seed $(SEED)
