@@ -14,14 +14,13 @@ import backends
 from backends import host, registry
 from backends.isolated import DEFAULT_TIMEOUT, IsolatedBackend
 from compiler import bundle as bundles
-from compiler import driver, record, terms
+from compiler import driver, record, recorded, terms
 from compiler.contracts import (
     Coverage,
     PassPlan,
     Progress,
     Session,
     SilentProgress,
-    TensorSpec,
     Unavailable,
     Verdict,
 )
@@ -35,8 +34,8 @@ from compiler.errors import (
     did_you_mean,
 )
 from compiler.frontend.handed_over import Inputs, eval_mode, inputs_of
-from compiler.frontend.program import InputRange, Request
-from compiler.frontend.reference import EFFORTS, ReferencePlan
+from compiler.frontend.program import Request
+from compiler.frontend.reference import EFFORTS
 from compiler.frontend.specs import parse
 from compiler.precision.recipe import Recipe, named
 from compiler.report import files
@@ -390,9 +389,10 @@ def verify(
             why="it was compiled with --no-verify",
             hint="compile it again without --no-verify",
         )
-    agreed = terms.from_json(bundle.manifest["terms"], trust=trust)
-    plan = _plan(reference)
-    kept = stored.read_reference(bundle.folder / bundles.REFERENCE, plan.inputs, reference["notes"])
+    agreed = recorded.agreed(bundle, trust=trust)
+    kept = stored.read_reference(
+        bundle.folder / bundles.REFERENCE, recorded.plan(bundle).inputs, reference.get("notes", ())
+    )
     artifact = bundle.artifact
     settings = {**artifact.options, **(options or {})}
     repro = bundle.folder.with_name(bundle.folder.name + bundles.REPRO)
@@ -402,9 +402,3 @@ def verify(
             probes = f" and {len(kept.edges)} probes" if kept.edges else ""
             progress.stage("verify", f"{len(kept.cases)} cases{probes}")
             return judge_again(kept, session, agreed)
-
-
-def _plan(reference: Mapping[str, Any]) -> ReferencePlan:
-    specs: tuple[TensorSpec, ...] = bundles.signature_from_json({"inputs": reference["inputs"], "outputs": []}).inputs
-    ranges = {name: InputRange(**fields) for name, fields in reference["ranges"].items()}
-    return ReferencePlan(specs, ranges, seed=reference["seed"], effort=reference["effort"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -103,6 +104,57 @@ def test_a_bundle_verifies(bundle: Path) -> None:
     verdict = api.verify(bundle)
     assert verdict.passed
     assert verdict.cases == 3
+
+
+def test_a_bundle_is_shown_its_probes_again(bundle: Path) -> None:
+    told = [(edge["probe"], edge["same"]) for edge in bundles.read(bundle).manifest["verdict"]["edges"]]
+    again = [(edge.probe, edge.same) for edge in api.verify(bundle).edges]
+    assert again == told
+    assert ("NaN in x", True) in again
+
+
+def sealed_without(bundle: Path, *keys: str) -> None:
+    """As a version would have written it that knew less."""
+    manifest = json.loads(json.dumps(bundles.read(bundle).manifest))
+    *path, last = keys
+    part = manifest
+    for key in path:
+        part = part[key]
+    del part[last]
+    bundles.seal(bundle, {key: value for key, value in manifest.items() if key not in ("schema", "files")})
+
+
+def test_a_bundle_that_says_nothing_of_terms_is_held_to_the_budget(bundle: Path) -> None:
+    sealed_without(bundle, "terms")
+    assert api.verify(bundle).passed
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        ("terms", "files"),
+        ("reference", "ranges"),
+        ("reference", "effort"),
+        ("reference", "inputs"),
+        ("verdict",),
+        ("artifact", "files"),
+    ],
+)
+def test_a_bundle_of_another_version_is_told_as_such(bundle: Path, keys: tuple[str, ...]) -> None:
+    sealed_without(bundle, *keys)
+    with pytest.raises(CompileError) as caught:
+        api.verify(bundle)
+    assert caught.value.code == "broken-bundle"
+    assert keys[-1] in str(caught.value.why)
+
+
+def test_a_bundle_of_another_version_is_not_timed(bundle: Path) -> None:
+    from compiler.bench.subject import read
+
+    sealed_without(bundle, "reference", "ranges")
+    with pytest.raises(CompileError) as caught:
+        read([bundle], None)
+    assert caught.value.code == "broken-bundle"
 
 
 def test_a_bundle_with_a_thinned_reference_verifies(

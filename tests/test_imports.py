@@ -44,6 +44,7 @@ ROOMS: dict[str, set[str]] = {
     "compiler.precision": {"compiler.validate", "compiler.passes", "compiler.ir"},
     "compiler.search": {"compiler.bench"},
     "compiler.terms": {"compiler.validate", "compiler.frontend", "compiler.bundle"},
+    "compiler.recorded": {"compiler.terms", "compiler.frontend", "compiler.bundle"},
 }
 _STAGES = set(ROOMS) - {"compiler"}
 ROOMS |= {
@@ -55,7 +56,14 @@ ROOMS |= {
     | {"compiler.driver", "compiler.record", "compiler.bisection", "compiler.layers", "backends"},
     "compiler.check": _STAGES | {"compiler.driver", "compiler.api"},  # is given the targets' probes
     "compiler.auto": _STAGES | {"compiler.driver", "compiler.api", "compiler.bench", "backends"},
-    "compiler.bench": {"compiler.bundle", "compiler.frontend", "compiler.measure", "compiler.validate", "backends"},
+    "compiler.bench": {
+        "compiler.bundle",
+        "compiler.recorded",
+        "compiler.frontend",
+        "compiler.measure",
+        "compiler.validate",
+        "backends",
+    },
     "compiler.cli": _STAGES
     | {
         "compiler.driver",

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from compiler import bundle as bundles
+from compiler import recorded
 from compiler.bundle import Bundle
 from compiler.contracts import Arrays, Dim, TensorSpec
 from compiler.errors import UsageError
 from compiler.frontend.examples import check_inputs
-from compiler.frontend.program import InputRange, Request
+from compiler.frontend.program import Request
 from compiler.frontend.reference import ReferencePlan
 
 
@@ -69,7 +70,7 @@ def read(
     if len(set(names)) < len(names):
         names = [str(bundle.folder) for bundle in found]
     candidates = [Candidate(bundle, options(target)) for bundle, target in zip(found, targets, strict=True)]
-    return Subject(dict(zip(names, candidates, strict=True)), _plan(first), asked or _source(first))
+    return Subject(dict(zip(names, candidates, strict=True)), recorded.plan(first), asked or _source(first))
 
 
 def _hold_same(one: Bundle, other: Bundle) -> None:
@@ -97,12 +98,6 @@ def _hold_same(one: Bundle, other: Bundle) -> None:
 def _identity(source: Mapping[str, Any]) -> tuple[str, str]:
     """The content, and which factory of it."""
     return source["sha256"], source["path"].rpartition(":")[2] if source["format"] == "factory" else ""
-
-
-def _plan(bundle: Bundle) -> ReferencePlan:
-    reference: Mapping[str, Any] = bundle.manifest["reference"] or {"ranges": {}, "seed": 0}
-    ranges = {name: InputRange(**fields) for name, fields in reference["ranges"].items()}
-    return ReferencePlan(bundle.artifact.signature.inputs, ranges, seed=reference["seed"])
 
 
 def _source(bundle: Bundle) -> Asked | None:
