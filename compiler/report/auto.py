@@ -35,15 +35,14 @@ def show(folder: Path, told: Mapping[str, Any], *, quiet: bool) -> None:
         console.print(Text(f"{name} was not chosen: {why}", style="yellow"))
     for warning in told["warnings"]:
         console.print(Text(warning, style="bold red"))
-    console.print(Text(sentence(told), style="green"))
-    console.print(Text(str(folder)))
+    console.print(Text(f"{sentence(told).removesuffix('.')}; it is in {folder}.", style="green"))
 
 
 def sentence(told: Mapping[str, Any]) -> str:
     row = chosen(told)
     text = f"Chosen: {row['name']}, {1000 * row['latency']['p50']:.3g} ms a call at {bench.setting(told['table'])}"
     if row["ratio"] is not None:
-        text += f", {bench.ratio(row['ratio'])} of the time of {told['table']['against']}"
+        text += f", {bench.faster(row['ratio'], told['table']['against'])}"
     return f"{text}; it uses {words.percent(row['error']['used'])} of its error budget."
 
 

@@ -83,7 +83,22 @@ def _mebibytes(size: int | None) -> str:
 
 
 def ratio(ratio: Mapping[str, float] | None) -> str:
-    return "1" if ratio is None else f"{ratio['value']:.2f} [{ratio['low']:.2f}, {ratio['high']:.2f}]"
+    if ratio is None:
+        return "1"
+    return f"{times(ratio['value'])} [{times(ratio['low'])}, {times(ratio['high'])}]"
+
+
+def times(value: float) -> str:
+    """A ratio; of what is very small, the first digits."""
+    return f"{value:.2f}" if value >= 0.095 else f"{value:.2g}"
+
+
+def faster(ratio: Mapping[str, float], against: str) -> str:
+    """2.4 times as fast as eager."""
+    if ratio["low"] <= 1 <= ratio["high"]:
+        return f"as fast as {against}"
+    rate = 1 / ratio["value"]
+    return f"{rate:.3g} times as fast as {against}" if rate >= 1 else f"{1 / rate:.3g} times as slow as {against}"
 
 
 def sentence(table: Table) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from compiler import bundle as bundles
 from compiler.contracts import Probe, Ready
 from compiler.report import precision, words
 
@@ -40,17 +41,17 @@ def show_result(folder: Path, manifest: Mapping[str, Any], *, quiet: bool) -> No
     _edge_behaviour(console, verdict)
     if manifest["precision"] is not None:
         console.print(Text(precision.summary(manifest["precision"])))
-    console.print(Text(words.sentence(manifest), style=_STYLES.get(verdict["status"], "yellow")))
     files = manifest["artifact"]["files"]
-    size = sum((folder / name).stat().st_size for name in files)
-    console.print(Text(f"{folder}  ({', '.join(files)}; {words.size(size)})"))
+    console.print(Text(f"{', '.join(files)}: {words.size(bundles.size(folder, files))}; for reading: {bundles.PAGE}"))
+    told = f"{words.sentence(manifest).removesuffix('.')}; it is in {folder}."
+    console.print(Text(told, style=_STYLES.get(verdict["status"], "yellow")))
 
 
 # A target, and its bundle with the manifest, or the code of the error that it ended in.
 Row = tuple[str, tuple[Path, Mapping[str, Any]] | str]
 
 
-def show_comparison(rows: Iterable[Row]) -> None:
+def show_comparison(rows: Sequence[Row]) -> None:
     """One line for each target: its bundle and what is known about it, or the error that it ended in."""
     console = page()
     table = grid("target", "verdict", "of its budget", "size", "bundle")
@@ -68,12 +69,23 @@ def show_comparison(rows: Iterable[Row]) -> None:
             target,
             Text(words.status(verdict["status"]), style=_STYLES.get(verdict["status"], "yellow")),
             words.percent(worst) if worst is not None else "",
-            words.size(sum((folder / name).stat().st_size for name in artifact["files"])),
+            words.size(bundles.size(folder, artifact["files"])),
             str(folder),
         )
     console.print(table)
     for line in edges:
         console.print(Text(line))
+    console.print(Text(_together(rows)))
+
+
+def _together(rows: Sequence[Row]) -> str:
+    """One plain sentence about all of them."""
+    built = [found for _, found in rows if not isinstance(found, str)]
+    good = [(folder, manifest) for folder, manifest in built if manifest["verdict"]["status"] == "passed"]
+    places = " and ".join(dict.fromkeys(str(folder.parent) for folder, _ in built))
+    if not built:
+        return f"Built for none of {len(rows)} targets."
+    return f"Built for {len(built)} of {len(rows)} targets, and {len(good)} passed; they are in {places}."
 
 
 def show_verdict(bundle: str, verdict: Mapping[str, Any], *, quiet: bool) -> None:

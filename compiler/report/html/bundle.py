@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from compiler.report import auto, words
+from compiler.report import auto, bench, precision, words
 from compiler.report.explain import operators as changes
 from compiler.report.html import plots, timing
 from compiler.report.html.machine import environment
@@ -47,7 +47,7 @@ def _head(name: str, manifest: Manifest, size: int, choice: Mapping[str, Any] | 
         row = auto.chosen(choice)
         facts += [("median of a call", f"{1000 * row['latency']['p50']:.3g} ms")]
         if row["ratio"] is not None:
-            facts += [(f"of the time of {choice['table']['against']}", f"{row['ratio']['value']:.2f}")]
+            facts += [(f"of the time of {choice['table']['against']}", bench.times(row["ratio"]["value"]))]
         sentence = f"{sentence} {auto.sentence(choice)}"
         if choice["warnings"]:
             state, word = "warn", choice["warnings"][0]
@@ -111,7 +111,7 @@ def _outputs(manifest: Manifest) -> Iterator[Markup]:
 
 
 def _rest(left: int, what: str) -> str:
-    return f" {left} more {what} are in the table." if left else ""
+    return f" {left} more {what} are in the table." if left > 0 else ""
 
 
 def _output(output: Mapping[str, Any], kinds: Sequence[str]) -> tuple[object, ...]:
@@ -209,35 +209,20 @@ def _layers(layers: Mapping[str, Any] | None) -> Iterator[Markup]:
 
 def _precision(low: Mapping[str, Any]) -> Iterator[Markup]:
     """What became of each layer, and whether the runtime computes the graph that says so."""
-    found = low["layers"]
-    lower = sum(layer["precision"] != "float32" for layer in found)
-    bits = sum(layer["bits"] * layer["weights"] for layer in found) / max(sum(layer["weights"] for layer in found), 1)
-    yield tag("p", f"{lower} of {len(found)} layers; {bits:.2f} bits to a weight on average. Method: {low['method']}.")
+    yield tag("p", f"{precision.summary(low)}. Method: {low['method']}.")
     fidelity = low["fidelity"]
     if fidelity is not None:
         same = marked("good", "yes") if fidelity["status"] == "passed" else marked("bad", fidelity["status"])
         yield tag("p", "The runtime computes the graph in lower precision as it is written: ", same)
-    worst = sorted((layer for layer in found if layer["error"]), key=lambda layer: -layer["error"])[: plots.MOST]
+    worst = sorted((layer for layer in low["layers"] if layer["error"]), key=lambda layer: -layer["error"])
     if worst:
         bars = [plots.Bar(layer["name"], 100 * layer["error"], f"{layer['error']:.2%}") for layer in worst]
         yield figure(
-            plots.bars("lowered", "What lower precision changes in each layer", "% of its output", bars),
-            "The largest first: what the new weights change in a layer's output, relative to it.",
+            plots.bars("lowered", "What lower precision changes in each layer", "% of its output", bars[: plots.MOST]),
+            f"What the new weights change in a layer's output.{_rest(len(bars) - plots.MOST, 'layers')}",
         )
-    rows = [
-        (
-            tag("code", layer["name"]),
-            layer["operator"],
-            layer["precision"],
-            f"{layer['bits']:.3g}",
-            layer["weights"],
-            f"{layer['error']:.3%}" if layer["error"] is not None else "not known",
-            layer["why"],
-        )
-        for layer in found
-    ]
-    head = ("layer", "operator", "precision", "bits", "weights", "it changes", "why it stayed")
-    yield table(head, rows, right="bits|weights|it changes")
+    head, rows = precision.layers(low)
+    yield table(head, rows, right="bits|weights|error so far")
 
 
 def _passes(manifest: Manifest) -> Iterator[Markup]:

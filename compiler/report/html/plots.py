@@ -119,18 +119,24 @@ def _name_points(axes: Axes, points: Sequence[Point], places: Sequence[tuple[flo
             at += 4
         taken.append((start, start + width, at))
         beside = (-6 if side == "right" else 6, (at - y) * 72 / axes.figure.dpi)
-        axes.annotate(label, place, beside, textcoords="offset points", ha=side, va="center", fontsize=8.5)
+        far = at - y > _ABOVE + _LINE / 2  # then a thin line says whose name it is
+        leader = {"arrowstyle": "-", "color": LIGHT[DIM], "linewidth": 0.5, "shrinkA": 0, "shrinkB": 4} if far else None
+        axes.annotate(label, place, beside, textcoords="offset points", ha=side, va="center", fontsize=8.5,
+                      arrowprops=leader)  # fmt: skip
 
 
 _LETTER, _LINE, _ABOVE = 7.5, 15, 15  # pixels
 
 
-def _plain_ticks(axis: Any) -> None:
-    """0.2, 0.5, 10 and not powers of ten; a span of less than a decade has ticks as well."""
+def _plain_ticks(axis: Any, form: str = "g") -> None:
+    """0.2, 0.5, 10 and not powers of ten: as many of them as there is room for."""
     from matplotlib.ticker import LogLocator, NullFormatter
 
-    axis.set_major_locator(LogLocator(base=10, subs=(1.0, 1.5, 2.0, 3.0, 5.0, 7.0)))
-    axis.set_major_formatter(lambda value, _: f"{value:g}")
+    low, high = axis.get_view_interval()
+    decades = math.log10(high / low)
+    steps = (1.0,) if decades > 2.5 else (1.0, 2.0, 5.0) if decades > 1.2 else (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)
+    axis.set_major_locator(LogLocator(base=10, subs=steps))
+    axis.set_major_formatter(lambda value, _: f"{value:{form}}")
     axis.set_minor_formatter(NullFormatter())
 
 
@@ -295,22 +301,23 @@ def _paint_layers(figure: Figure, errors: Mapping[str, Sequence[float]]) -> None
     table = np.asarray([list(values) for values in errors.values()], dtype=float)
     least = table[table > 0].min() if (table > 0).any() else 1e-8
     drawn = np.maximum(table, least / 2)
+    places = range(1, table.shape[1] + 1)
     for (who, _), values, (colour, mark, line) in zip(errors.items(), drawn, _STYLES, strict=False):
-        above.plot(values, linestyle=line, marker=mark, markersize=3.5, color=LIGHT[colour], linewidth=1.2, label=who)
+        above.plot(places, values, line, marker=mark, markersize=3.5, color=LIGHT[colour], linewidth=1.2, label=who)
     above.set(yscale="log", ylabel="relative error")
-    above.yaxis.set_major_formatter(lambda value, _: f"{value:.0e}")
-    above.yaxis.set_minor_formatter(lambda value, _: "")
+    above.margins(y=0.12)
+    _plain_ticks(above.yaxis, ".0e")
     above.grid(axis="y")
     _legend(above)
     steps = np.log10(drawn)
     span = float(steps.max() - steps.min()) or 1.0
     shades = ((steps - steps.min()) / span * (len(HEAT) - 1)).round().astype(int)
     for number, row in enumerate(shades):
-        below.broken_barh([(place - 0.5, 1) for place in range(len(row))], (number - 0.42, 0.84), linewidth=0,
+        below.broken_barh([(place - 0.5, 1) for place in places], (number - 0.42, 0.84), linewidth=0,
                           facecolors=[LIGHT[HEAT[shade]] for shade in row])  # fmt: skip
     _lines(below, list(errors))
     below.grid(visible=False)
-    below.set_xlim(-0.5, table.shape[1] - 0.5)
+    below.set_xlim(0.5, len(places) + 0.5)
     below.set_xlabel("place in the table below, in the order in which it is computed; darker or brighter: more is lost")
 
 

@@ -62,8 +62,8 @@ def _speed(number: int, one: bench.Table) -> Iterator[Markup]:
         (
             row["name"],
             _ms(row["latency"]["p50"]),
-            f"{row['ratio']['value']:.3f}" if row["ratio"] else "1",
-            f"{row['ratio']['low']:.3f} to {row['ratio']['high']:.3f}" if row["ratio"] else "",
+            f"{row['ratio']['value']:.3g}" if row["ratio"] else "1",
+            f"{row['ratio']['low']:.3g} to {row['ratio']['high']:.3g}" if row["ratio"] else "",
             row["verdict"],
             words.percent(row["error"]["used"]) if row["error"]["used"] is not None else "not known",
             _numbers(row),
