@@ -53,7 +53,13 @@ class Tvm:
         return settings.HELP
 
     def passes(self) -> Sequence[Any]:
-        return ()
+        import onnx_ir as ir
+
+        from compiler.passes.dequantize_rows import DequantizeRows
+        from compiler.passes.write_out_weights import WriteOutWeights
+
+        narrow = (ir.DataType.INT4, ir.DataType.UINT4)  # TVM has no such arrays
+        return DequantizeRows(), WriteOutWeights(narrow)
 
     def build(self, graph: Path, signature: Signature, options: Mapping[str, Any], out: Path) -> Artifact:
         settings.check(options)
