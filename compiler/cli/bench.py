@@ -107,10 +107,10 @@ def _tell(tables: list[dict[str, Any]], profiles: list[dict[str, Any]], options:
         report.show(table)
     for told in profiles:
         report_of_profile.show(told)
-    for table in tables:
-        click.echo(report.sentence(table))
     if place is not None:
         click.echo(f"With charts: {place}")
+    for table in tables:
+        click.echo(report.sentence(table))
 
 
 def _page(options: dict[str, Any]) -> str | None:

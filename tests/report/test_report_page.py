@@ -11,7 +11,7 @@ from functools import cache
 from html.parser import HTMLParser
 from typing import Any
 
-import pages
+import report_data as pages
 import pytest
 
 from compiler.report.html import bench, bundle
