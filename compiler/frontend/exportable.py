@@ -68,7 +68,28 @@ def _ask_in_public(graph: torch.fx.Graph, node: torch.fx.Node) -> None:
     inline(graph, torch.all, list(node.args), before=node, instead_of=[node])
 
 
+def _selects_by_mask(node: torch.fx.Node) -> bool:
+    """torch 2.13 writes an index that is a mask, and not this name of it."""
+    if node.target is not torch.ops.aten.masked_select.default:
+        return False
+    shapes = [tensor.meta["val"].shape for tensor in node.all_input_nodes]
+    return all(isinstance(size, int) for shape in shapes for size in shape) or shapes[0] == shapes[-1]
+
+
+def _index_by_mask(graph: torch.fx.Graph, node: torch.fx.Node) -> None:
+    """Retargeted as it stands: traced anew, the number of elements would be another unknown one."""
+    tensors: list[Any] = list(node.args)
+    shape = torch.broadcast_shapes(*(tensor.meta["val"].shape for tensor in node.all_input_nodes))
+    for place, tensor in enumerate(tensors):
+        if tensor.meta["val"].shape != shape:
+            with graph.inserting_before(node):
+                tensors[place] = graph.call_function(torch.ops.aten.expand.default, (tensor, list(shape)))
+            tensors[place].meta = {**node.meta, "val": tensor.meta["val"].expand(shape)}
+    node.target, node.args = torch.ops.aten.index.Tensor, (tensors[0], [tensors[1]])
+
+
 _REPLACED = (
+    (_selects_by_mask, _index_by_mask),
     (embedding_bags.replaceable, embedding_bags.replace),
     (misexported.replaceable, misexported.replace),
     (written_out.replaceable, written_out.replace),

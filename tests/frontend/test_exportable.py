@@ -99,3 +99,15 @@ def test_a_dim_that_is_a_sum_is_told_as_what_torch_cannot_export(tmp_path: Path)
     with pytest.raises(CompileError) as caught:
         from_exported(exported, 24, retry=lambda: None, translations={})
     assert caught.value.code == "export-failed"
+
+
+def test_a_mask_that_is_broadcast_selects() -> None:
+    class Select(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.masked_select(x, x[:, :1] > 0)
+
+    exported = export(Select(), (torch.ones(3, 2),))
+    model = from_exported(exported, 24, retry=lambda: None, translations={})
+    session = onnxruntime.InferenceSession(ir.to_proto(model).SerializeToString())
+    x = np.array([[1, 2], [-1, 4], [5, -6]], np.float32)
+    np.testing.assert_array_equal(session.run(None, {"x": x})[0], [1, 2, 5, -6])

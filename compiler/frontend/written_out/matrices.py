@@ -5,6 +5,7 @@ A matrix of n rows becomes some 20 n operators, so that this is for matrices of 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -130,7 +131,7 @@ def _tensor_solved(tensor: torch.Tensor, known: torch.Tensor, dims: Sequence[int
 
 def _is_small_as_matrix(node: torch.fx.Node, given: Arguments) -> bool:
     shape = shape_of(given["self"])
-    return all(isinstance(size, int) for size in shape) and 0 < shape.numel() <= LARGEST**2
+    return all(isinstance(size, int) for size in shape) and 0 < math.prod(shape) <= LARGEST**2
 
 
 def _power(matrix: torch.Tensor, n: int) -> torch.Tensor:

@@ -24,9 +24,9 @@ class Rule:
 Rules = Mapping[Callable[..., Any], Rule]
 
 
-def shape_of(node: torch.fx.Node) -> torch.Size:
-    shape: torch.Size = node.meta["val"].shape
-    return shape
+def shape_of(node: torch.fx.Node) -> tuple[Any, ...]:
+    """Of numbers, and of symbols where a dim is dynamic."""
+    return tuple(node.meta["val"].shape)
 
 
 def fixed_along(name: str = "self", dim: str = "dim") -> Callable[[torch.fx.Node, Arguments], bool]:

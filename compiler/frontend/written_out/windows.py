@@ -156,7 +156,8 @@ def _first_places(data: torch.Tensor, size: int, fill_value: int) -> torch.Tenso
     count = flat.shape[0]
     places = torch.where(flat != 0, torch.arange(count), torch.full_like(flat, count, dtype=torch.int64))
     places = torch.cat([places, torch.full([size], count)]).sort().values.narrow(0, 0, size)
-    columns, rest = [], places
+    columns: list[torch.Tensor] = []
+    rest = places
     for length in reversed(data.shape):
         columns.insert(0, rest % length)
         rest = rest // length
