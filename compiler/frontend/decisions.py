@@ -117,6 +117,8 @@ class _Own:
             return result
         if site in self._pinned:
             for row, decided in self._pinned[site].items():
+                if row >= len(rows) or len(decided) != rows.shape[1]:
+                    continue  # another run of the program, which came another way
                 rows[row] = torch.tensor(decided, dtype=torch.float64).to(rows.dtype)
             result = how.rebuilt(given, result, rows)
         # A copy: the program may go on and write into it.

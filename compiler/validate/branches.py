@@ -7,6 +7,7 @@ in the end, to rounding, as if the model had decided so by itself.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -18,6 +19,7 @@ from compiler.validate.compare import compare
 from compiler.validate.units import Units, epsilon_of, real
 
 MOST = 16  # decisions that are tried in one case
+PATIENCE = 120.0  # seconds for all of them, in all cases
 
 _WRONG = 1e6  # what a whole number that differs counts, in squared units
 
@@ -36,10 +38,10 @@ def judge_cases(
     first = compare(cases, answers, measured, terms)
     if first.passed or otherwise is None or not any(case.close for case in cases):
         return Judged(first, tuple(cases))
-    settled = []
+    settled, ends = [], time.monotonic() + PATIENCE
     for case, answer in zip(cases, answers, strict=True):
         search = _Search(case, answer, measured, terms, otherwise)
-        found = search.settled()
+        found = search.settled(ends)
         if found is None:
             return Judged(replace(first, notes=(*first.notes, *_in_vain(search))), tuple(cases))
         settled.append(found)
@@ -79,13 +81,13 @@ class _Search:
         self.name = case.name
         self.unlisted = case.unlisted
 
-    def settled(self) -> _Settled | None:
+    def settled(self, ends: float) -> _Settled | None:
         """None where no choice explains the answer."""
         if self._fits(self._case):
             return _Settled(self._case)
         best, nearest = _Settled(self._case), self._distance(self._case)
         waiting, seen = list(self._case.close), set(self._case.close)
-        while waiting and self.tried < MOST:
+        while waiting and self.tried < MOST and time.monotonic() < ends:
             decision = waiting.pop(0)
             self.tried += 1
             taken = (*best.taken, decision)
