@@ -34,10 +34,10 @@ class Scaled:
 def awq(layers: Sequence[tuple[Array, Grid]], second: Array, magnitude: Array) -> Scaled | None:
     """For layers with one input x: `second` is the mean of x xT, `magnitude` that of |x|. None: nothing is gained."""
     tried = [(rows[:: max(1, len(rows) // _TRIED_ROWS)], grid) for rows, grid in layers]
-    importance = np.diag(second)
 
     def total(by: Array) -> float:
-        rounded = (nearest(rows * by, grid, importance / by**2, quick=True).rows / by - rows for rows, grid in tried)
+        scaled = second / np.outer(by, by)
+        rounded = (nearest(rows * by, grid, scaled, quick=True).rows / by - rows for rows, grid in tried)
         return sum(lost(change, second) for change in rounded)
 
     base = np.maximum(magnitude, _SMALLEST * magnitude.mean())
@@ -49,7 +49,8 @@ def awq(layers: Sequence[tuple[Array, Grid]], second: Array, magnitude: Array) -
     if losses[best] >= total(np.ones_like(base)):
         return None
     by = choices[best]
-    return Scaled(tuple(nearest(rows * by, grid, importance / by**2) for rows, grid in layers), by)
+    scaled = second / np.outer(by, by)
+    return Scaled(tuple(nearest(rows * by, grid, scaled) for rows, grid in layers), by)
 
 
 def lost(change: Array, second: Array) -> float:

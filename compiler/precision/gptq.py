@@ -20,7 +20,7 @@ def gptq(rows: Array, second: Array, grid: Grid) -> Rounded:
     """`second` is H. Columns that matter most come first, while there are many others to correct them."""
     order = np.argsort(-np.diag(second), kind="stable")
     upper = _upper(second[np.ix_(order, order)])
-    scales = fit(rows, grid, np.diag(second))
+    scales = fit(rows, grid, second)
     group = order // (grid.size or len(order))
     left = np.ascontiguousarray(rows.T[order])  # a column of the weights is a row here, contiguous
     codes = np.empty(left.shape, np.int8 if grid.symmetric else np.uint8)

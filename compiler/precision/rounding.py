@@ -74,9 +74,9 @@ class Rounded:
         return self.grid.bits + each * self.scales.scale.size / self.codes.size
 
 
-def nearest(rows: Array, grid: Grid, importance: Array | None = None, *, quick: bool = False) -> Rounded:
+def nearest(rows: Array, grid: Grid, second: Array | None = None, *, quick: bool = False) -> Rounded:
     """Each weight becomes the nearest number, on the scales that lose least."""
-    scales = fit(rows, grid, importance, quick=quick)
+    scales = fit(rows, grid, second, quick=quick)
     codes = np.empty(rows.shape, np.int8 if grid.symmetric else np.uint8)
     for part in _parts(rows):
         zero = None if scales.zero is None else scales.zero[part]
@@ -84,20 +84,38 @@ def nearest(rows: Array, grid: Grid, importance: Array | None = None, *, quick: 
     return Rounded(grid, codes, scales)
 
 
-def fit(rows: Array, grid: Grid, importance: Array | None = None, *, quick: bool = False) -> Scales:
-    """For each group the scale with the smallest squared error; `importance` weighs the columns."""
+def fit(rows: Array, grid: Grid, second: Array | None = None, *, quick: bool = False) -> Scales:
+    """For each group the scale with the smallest error: of the weights, or of what is summed up over the group where
+    `second` is the mean of x xT over what they are multiplied with."""
     groups = -(-rows.shape[1] // (grid.size or rows.shape[1]))
     scale = np.empty((len(rows), groups), np.float32)
     zero = None if grid.symmetric else np.empty((len(rows), groups), np.uint8)
-    weights = None if importance is None else grid.groups(importance.reshape(1, -1).astype(np.float32))
+    blocks = None if second is None else _blocks(second, grid)
     for part in _parts(rows):
-        scale[part], found = _fitted(grid.groups(rows[part]), grid, weights, grid.ratios(quick=quick))
+        scale[part], found = _fitted(grid.groups(rows[part]), grid, blocks, grid.ratios(quick=quick))
         if zero is not None:
             zero[part] = found
     return Scales(scale, zero)
 
 
-def _fitted(groups: Array, grid: Grid, importance: Array | None, ratios: Array) -> tuple[Array, Array | None]:
+def _blocks(second: Array, grid: Grid) -> Array:
+    """What belongs to each group; of whole rows the diagonal only, as all of it would take long."""
+    if not grid.size:
+        return np.diag(second).astype(np.float32)
+    starts = range(0, len(second), grid.size)
+    return np.stack([second[start : start + grid.size, start : start + grid.size] for start in starts])
+
+
+def _squares(lost: Array, blocks: Array | None) -> Array:
+    """The squared error of each row and group."""
+    if blocks is None or blocks.ndim == 1:
+        squares = np.square(lost)
+        return np.asarray((squares if blocks is None else squares * blocks).sum(axis=-1))
+    by_group = lost.transpose(1, 0, 2)
+    return np.asarray((by_group @ blocks * by_group).sum(axis=-1).T)
+
+
+def _fitted(groups: Array, grid: Grid, blocks: Array | None, ratios: Array) -> tuple[Array, Array | None]:
     """A part of a group's range may be better than all of it: what sticks out is cut, the rest becomes finer."""
     largest = np.abs(groups).max(axis=-1)
     largest[largest == 0] = 1
@@ -112,8 +130,7 @@ def _fitted(groups: Array, grid: Grid, importance: Array | None, ratios: Array) 
             lost -= shift[..., None]
         lost *= tried[..., None]
         lost -= groups
-        np.square(lost, out=lost)
-        error = (lost if importance is None else lost * importance).sum(axis=-1)
+        error = _squares(lost, blocks)
         better = error < best
         best[better] = error[better]
         scale[better] = tried[better]

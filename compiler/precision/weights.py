@@ -132,7 +132,7 @@ class _Work:
         if method != "gptq" and len(group[0].users) == 1:
             choices += _scaled(awq(given, second, moments.magnitude), given, None if method == "awq" else second)
         if method == "awq":
-            choices.append(_plain([nearest(rows, grid, np.diag(second)) for rows, grid in given], given))
+            choices.append(_plain([nearest(rows, grid, second) for rows, grid in given], given))
         return min(choices, key=lambda choice: choice.error(moments) * self._price(choice, group))
 
     def _price(self, choice: _Choice, group: Group) -> float:

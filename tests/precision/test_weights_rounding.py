@@ -47,11 +47,13 @@ def test_what_is_on_one_side_needs_a_zero_point() -> None:
     assert error[False] < 0.7 * error[True]
 
 
-def test_importance_moves_the_error_to_where_it_does_not_count() -> None:
-    rows, importance = normal(), np.full(64, 0.01)
-    importance[::8] = 100
-    plain, weighed = nearest(rows, Grid(4, 32, True)), nearest(rows, Grid(4, 32, True), importance)
-    lost = [float(((each.rows - rows) ** 2 * importance).sum()) for each in (plain, weighed)]
+@pytest.mark.parametrize("grid", [Grid(4, 32, True), Grid(4, 32, False), Grid(4, 0, True)], ids=str)
+def test_what_goes_in_moves_the_error_to_where_it_does_not_count(grid: Grid) -> None:
+    rng = np.random.default_rng(3)
+    x = rng.standard_normal((400, 64)) @ rng.standard_normal((64, 64)) * np.where(np.arange(64) % 8, 0.1, 10)
+    rows, second = normal(), (x.T @ x / len(x)).astype(np.float32)
+    plain, weighed = nearest(rows, grid), nearest(rows, grid, second)
+    lost = [float(np.square(x @ (each.rows - rows).T).sum()) for each in (plain, weighed)]
     assert lost[1] < 0.9 * lost[0]
 
 
