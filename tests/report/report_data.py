@@ -32,7 +32,19 @@ def step(name: str, nodes: tuple[int, int], size: tuple[int, int], **changes: An
     }  # fmt: skip
 
 
-def manifest(name: str = "logits", status: str = "passed") -> dict[str, Any]:
+def lowered(name: str) -> dict[str, Any]:
+    fidelity = {"status": "passed", "outputs": [output(name, 0.31)], "cases": 2, "notes": [], "edges": []}
+    kept = {"name": "head", "operator": "Gemm", "precision": "float32", "bits": 32.0, "weights": 320, "why": name}
+    return {
+        "precision": "int8", "method": "auto", "fidelity": fidelity,
+        "layers": [
+            {**kept, "name": name, "precision": "int8", "bits": 8.25, "weights": 640, "why": "", "error": 0.0123},
+            {**kept, "error": None},
+        ],
+    }  # fmt: skip
+
+
+def manifest(name: str = "logits", status: str = "passed", *, low: bool = False) -> dict[str, Any]:
     spec = {"name": name, "dtype": "float32", "dims": [{"name": "batch", "lo": 1, "hi": 64, "step": 1}, 10]}
     outputs = [output(name, 1.8 if status == "failed" else 0.142), output(f"{name} 2", 0.0)]
     if status == "skipped":
@@ -62,12 +74,7 @@ def manifest(name: str = "logits", status: str = "passed") -> dict[str, Any]:
             step("legalize", (90, 90), (55608, 55608)),
         ],
         "operators": {"Gemm": 2, name: 7},
-        "precision": {"precision": "int8", "method": "auto", "fidelity": {"status": "passed"}, "layers": [
-            {"name": name, "operator": "Gemm", "precision": "int8", "bits": 8.25, "weights": 640, "why": "",
-             "error": 0.0123},
-            {"name": "head", "operator": "Gemm", "precision": "float32", "bits": 32, "weights": 320, "why": name,
-             "error": None},
-        ]},
+        "precision": lowered(name) if low else None,
         "artifact": {"target": "onnxruntime", "files": ["model.onnx"], "runtime": "onnxruntime 1.31.1",
                      "signature": {"inputs": [spec], "outputs": [spec]},
                      "precision": "float32", "options": {}, "facts": {}},

@@ -11,8 +11,8 @@ from functools import cache
 from html.parser import HTMLParser
 from typing import Any
 
-import report_data as pages
 import pytest
+import report_data as pages
 
 from compiler.report.html import bench, bundle
 from compiler.report.html.markup import tag, text
@@ -62,6 +62,8 @@ PAGES = {
     "rejected": lambda: page_of_bundle(status="failed"),
     "not run": lambda: page_of_bundle(status="not run"),
     "skipped": lambda: page_of_bundle(status="skipped"),
+    "lower precision": lambda: bundle.html("net.onnxruntime", pages.manifest(low=True), 60141),
+    "hostile precision": lambda: bundle.html("net.tvm", pages.manifest(pages.HOSTILE, low=True), 60141),
     "auto": lambda: bundle.html("net.auto", pages.manifest(), 60141, choice=pages.choice()),
     "bench": lambda: bench.html("net", pages.bench()),
     "hostile bundle": lambda: page_of_bundle(pages.HOSTILE),
@@ -138,8 +140,13 @@ def test_a_bundle_tells_its_verdict_first(status: str) -> None:
              "skipped": "! NOT VERIFIED"}  # fmt: skip
     assert words[:1] == [marks[status]]
     sections = [one["id"] for one in read.all("section")]
-    about = ["outputs", "edges", "precision", "layers", "passes", "interface", "origin", "environment", "data"]
-    assert sections == about
+    assert sections == ["outputs", "edges", "layers", "passes", "interface", "origin", "environment", "data"]
+
+
+def test_lower_precision_is_told_layer_by_layer() -> None:
+    read = Read(drawn("lower precision"))
+    assert "precision" in [one["id"] for one in read.all("section")]
+    assert {"8.25", "640", "1.23e-02", "320"} <= set(read.inside("td").split())
 
 
 def test_a_bench_has_its_sections() -> None:
