@@ -90,7 +90,8 @@ def _fx_steps(exported: ExportedProgram, dims: Mapping[str, str]) -> Iterable[_S
     import torch
 
     def rows(node: Any, axis: int) -> Rows | None:
-        size = node.meta["val"].shape[axis]
+        shape = node.meta["val"].shape
+        size = shape[axis] if shape else 1  # a single number is indexed like a line of one
         return size if isinstance(size, int) else dims.get(str(size))
 
     for node in exported.graph.nodes:

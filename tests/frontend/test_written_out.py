@@ -16,6 +16,9 @@ from torch.export import Dim, export
 
 from compiler.frontend.exportable import exportable_graph
 from compiler.frontend.onnx_export import from_exported
+from compiler.frontend.open import open_program
+from compiler.frontend.prepare import trace
+from compiler.frontend.program import Request
 from compiler.frontend.written_out import bessel, gamma, matrices, normal
 
 NAN, INF = float("nan"), float("inf")
@@ -322,3 +325,9 @@ def test_the_first_places_that_are_not_0() -> None:
             lambda x: torch.nonzero_static(x, size=8, fill_value=-7),
         ],
     )
+
+
+def test_a_single_number_is_indexed_in_a_program() -> None:
+    program = open_program(Request(Calls((lambda x: x.index_select(0, torch.tensor([0])),))))
+    trace(program, (), {"tensors.0": np.array(2, np.float32)}, seed=0, effort="quick")
+    assert program.capture(24).graph.outputs[0].shape == ()
