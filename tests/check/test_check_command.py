@@ -209,6 +209,7 @@ def test_reports_for_machines(project: Path) -> None:
     (project / "activations.py").write_text("from torch import relu as activation\n")
     done = in_folder(
         project, "--target", "onnxruntime", "--junit", "out/parity.xml", "--markdown", "out/parity.md", "--quiet",
+        "--html", "out/parity.html",
         GITHUB_ACTIONS="true", GITHUB_WORKSPACE=str(project), GITHUB_STEP_SUMMARY=str(project / "summary.md"),
     )  # fmt: skip
     assert done.returncode == 3
@@ -219,6 +220,7 @@ def test_reports_for_machines(project: Path) -> None:
     failure = suites.find("testsuite[@name='narrow']/testcase[@name='onnxruntime']/failure")
     assert failure is not None
     assert failure.get("type") == "fusion-vanished"
+    assert "✗ 1 OF 2 DO NOT HOLD" in (project / "out" / "parity.html").read_text()
     text = (project / "out" / "parity.md").read_text()
     assert "| ✗ | narrow | onnxruntime | fusion-vanished |" in text
     assert "| ✓ | wide | onnxruntime | passed |" in text
