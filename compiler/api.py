@@ -21,6 +21,7 @@ from compiler.contracts import (
     Progress,
     Session,
     SilentProgress,
+    Terms,
     Unavailable,
     Verdict,
 )
@@ -37,6 +38,7 @@ from compiler.frontend.handed_over import Inputs, eval_mode, inputs_of
 from compiler.frontend.program import Request
 from compiler.frontend.reference import EFFORTS
 from compiler.frontend.specs import parse
+from compiler.precision import promised
 from compiler.precision.recipe import Recipe, named
 from compiler.report import files
 
@@ -401,4 +403,9 @@ def verify(
         with Reopening(lambda: backend.open(artifact, bundle.folder, settings)) as session:
             probes = f" and {len(kept.edges)} probes" if kept.edges else ""
             progress.stage("verify", f"{len(kept.cases)} cases{probes}")
-            return judge_again(kept, session, agreed)
+            verdict = judge_again(kept, session, agreed)
+            lowered = bundle.folder / bundles.REFERENCE / bundles.LOWERED
+            if not lowered.is_dir():
+                return verdict
+            graph = stored.read_reference(lowered, recorded.plan(bundle).inputs)
+            return promised.both(verdict, judge_again(graph, session, Terms()), agreed, agreed)
