@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from torch.export import ExportedProgram
 from torch.fx import GraphModule
 
 from compiler.contracts import Decision
-from compiler.frontend.deciding import Deciding, Near, deciding, may_decide
+from compiler.frontend.deciding import Deciding, Values, deciding, may_decide
 from compiler.frontend.program import NO_PINS, Pins
 from compiler.unit import Unit, epsilon_named, floor_of, unlucky
 
@@ -66,51 +66,68 @@ class Decisions:
         self._pins = pins
         self._records: dict[str, _Record] = {}
 
-    def own(self) -> _Own:
-        return _Own(self._pins, self._records)
+    def own(self) -> Own:
+        return Own(self._pins, self._records)
 
-    def wide(self) -> _Wide:
-        return _Wide(self._records)
+    def wide(self) -> Wide:
+        return Wide(self._records)
 
 
-class _Sites:
-    """Names the deciding calls of a run: by operator and size, and counted."""
+@dataclass(frozen=True)
+class Call:
+    """An operator that decides, under PyTorch's name for it."""
+
+    name: str
+    how: Deciding
+    given: Values
+    place: Callable[[], str]  # where in the user's model
+
+
+def _call(func: Any, args: Any, kwargs: Any) -> Call | None:
+    name = _name(func) if isinstance(func, torch._ops.OpOverload) else ""
+    if not name:
+        return None
+    given = dict(zip((argument.name for argument in func._schema.arguments), args, strict=False)) | kwargs
+    how = deciding(name, func._overloadname, given)
+    return None if how is None else Call(name, how, given, _line)
+
+
+class _Looking:
+    """Sees each operator of a run; those that decide are named by operator and size, and counted."""
 
     def __init__(self) -> None:
         self._seen: Counter[str] = Counter()
 
-    def call(self, func: Any, args: Any, kwargs: Any) -> tuple[str, Deciding, dict[str, Any]] | None:
-        if not isinstance(func, torch._ops.OpOverload):
-            return None
-        name = _name(func)
-        if not name:
-            return None
-        given = dict(zip((argument.name for argument in func._schema.arguments), args, strict=False)) | kwargs
-        how = deciding(name, func._overloadname, given)
-        if how is None:
-            return None
-        shape = "x".join(map(str, given["self"].shape))
-        self._seen[f"{name} {shape}"] += 1
-        return f"{name} {shape} {self._seen[f'{name} {shape}']}", how, given
+    def __call__(self, func: Any, args: Any, kwargs: Any, result: Any) -> Any:
+        call = _call(func, args, kwargs)
+        return result if call is None else self.looked(call, result)
+
+    def looked(self, call: Call, result: Any) -> Any:
+        """What is taken for the result."""
+        raise NotImplementedError
+
+    def _site(self, call: Call) -> str:
+        kind = f"{call.name} {'x'.join(map(str, call.given['self'].shape))}"
+        self._seen[kind] += 1
+        return f"{kind} {self._seen[kind]}"
 
 
-class _Own:
+class Own(_Looking):
     """Keeps what PyTorch decides, and holds it to the pins."""
 
     def __init__(self, pins: Pins, records: dict[str, _Record]) -> None:
-        self._sites = _Sites()
+        super().__init__()
         self._records = records
         self._pinned: dict[str, dict[int, tuple[float, ...]]] = {}
         for (site, row), decided in pins.items():
             self._pinned.setdefault(site, {})[row] = decided
         self._left = _MOST_BYTES
 
-    def __call__(self, func: Any, args: Any, kwargs: Any, result: Any) -> Any:
-        call = self._sites.call(func, args, kwargs)
-        found = call[1].on(call[2]) if call is not None else None
-        if call is None or found is None:
+    def looked(self, call: Call, result: Any) -> Any:
+        site, how, given = self._site(call), call.how, call.given
+        found = how.on(given)
+        if found is None:
             return result
-        site, how, given = call
         rows = how.rows(given, result).clone()
         self._left -= found[0].nbytes + rows.nbytes
         if self._left < 0:
@@ -126,11 +143,11 @@ class _Own:
         return result
 
 
-class _Wide:
+class Wide(_Looking):
     """Decides as PyTorch did where that is within rounding, and finds what is as good."""
 
     def __init__(self, records: Mapping[str, _Record]) -> None:
-        self._sites = _Sites()
+        super().__init__()
         self._records = records
         self._found: list[tuple[tuple[bool, float], Decision]] = []
         self._count = 0
@@ -140,11 +157,8 @@ class _Wide:
         found = sorted(self._found, key=lambda one: one[0])[:KEPT]
         return tuple(decision for _, decision in found), self._count - len(found)
 
-    def __call__(self, func: Any, args: Any, kwargs: Any, result: Any) -> Any:
-        call = self._sites.call(func, args, kwargs)
-        if call is None:
-            return result
-        site, how, given = call
+    def looked(self, call: Call, result: Any) -> Any:
+        site, how, given = self._site(call), call.how, call.given
         record, found = self._records.get(site), how.on(given)
         if record is None or found is None or record.argument.shape != found[0].shape:
             return result
@@ -162,16 +176,12 @@ class _Wide:
             result = how.rebuilt(given, result, rows)
         others, count = how.others(given, unit, rows)
         self._count += count
-        self._keep(site, rows, others)
-        return result
-
-    def _keep(self, site: str, rows: torch.Tensor, others: Iterable[Near]) -> None:
-        line = ""
+        place = call.place() if others else ""
         for near in others:
-            line = line or _line()
             have = tuple(float(one) for one in rows[near.row].tolist())
-            decision = Decision(site, near.row, have, near.other, near.share, line)
+            decision = Decision(site, near.row, have, near.other, near.share, place)
             self._found.append(((near.exact, near.share), decision))
+        return result
 
 
 def _unit(record: _Record, wide: torch.Tensor, size: torch.Tensor) -> Unit | None:

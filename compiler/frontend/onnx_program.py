@@ -11,7 +11,9 @@ import onnx_ir as ir
 from compiler.contracts import Array, Arrays, Dim, Scores, Source, TensorSpec
 from compiler.errors import CompileError, UsageError
 from compiler.frontend import graph_ranges
+from compiler.frontend.decisions import Decisions, Own, Wide
 from compiler.frontend.loaders.onnx import load_onnx
+from compiler.frontend.onnx_decisions import Looked, decides
 from compiler.frontend.onnx_index_outputs import OnnxIndexOutputs
 from compiler.frontend.program import NO_PINS, Answers, InputRange, Parameter, Pins
 from compiler.ir.evaluate import Evaluator
@@ -83,11 +85,21 @@ class OnnxProgram:
         return self._evaluators[precise](inputs)
 
     def answers(self, inputs: Arrays, *, shaken: Arrays | None = None, pins: Pins = NO_PINS) -> Answers:
-        outputs, oracle = self.run(inputs, precise=False), self.run(inputs, precise=True)
-        return Answers(outputs, oracle, None if shaken is None else self.run(shaken, precise=True))
+        if not self.decides():
+            outputs, oracle = self.run(inputs, precise=False), self.run(inputs, precise=True)
+            return Answers(outputs, oracle, None if shaken is None else self.run(shaken, precise=True))
+        decisions = Decisions(pins)
+        outputs = self._looked(decisions.own(), inputs, precise=False)
+        wide = decisions.wide()
+        oracle = self._looked(wide, inputs, precise=True)
+        moved = None if shaken is None else self._looked(decisions.wide(), shaken, precise=True)
+        return Answers(outputs, oracle, moved, *wide.close())
 
     def decides(self) -> bool:
-        return False  # the evaluator does not look
+        return decides(self._model)
+
+    def _looked(self, look: Own | Wide, inputs: Arrays, *, precise: bool) -> dict[str, Array]:
+        return Evaluator(self._model, precise=precise, look=Looked(look))(inputs)
 
     def loops_on_data(self) -> bool:
         return any(node.op_type == "Loop" for node in ir.traversal.RecursiveGraphIterator(self._model.graph))

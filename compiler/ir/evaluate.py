@@ -6,8 +6,8 @@ because the function bodies that define them cast to float32 inside.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import onnx
@@ -27,15 +27,27 @@ from compiler.ir.reference_ops import reference_runner
 Opsets = Mapping[str, int]
 
 
-class Evaluator:
-    """A model, prepared once. `precise` raises every float16, bfloat16 and float32 to float64."""
+class Look(Protocol):
+    @property
+    def operators(self) -> Container[str]:
+        """The operators of ONNX that it wants to see."""
+        ...
 
-    def __init__(self, model: ir.Model, *, precise: bool) -> None:
+    def __call__(self, node: ir.Node, inputs: Sequence[Any], results: Sequence[Any]) -> Sequence[Any]: ...
+
+
+class Evaluator:
+    """A model, prepared once. `precise` raises every float16, bfloat16 and float32 to float64.
+
+    `look` sees what some operators give, and may give something else.
+    """
+
+    def __init__(self, model: ir.Model, *, precise: bool, look: Look | None = None) -> None:
         self._precision = Precision(precise)
         self._inputs = [value for value in model.graph.inputs if not value.is_initializer()]
         self._outputs = [value.name or "" for value in model.graph.outputs]
         self._defaults = [value for value in model.graph.inputs if value.is_initializer()]
-        builder = _Builder(model.functions, self._precision)
+        builder = _Builder(model.functions, self._precision, look)
         nodes, outputs = model.graph, model.graph.outputs
         self._program = builder.program([*self._inputs, *self._defaults], nodes, outputs, model.opset_imports)
         self._weights = builder.weights
@@ -82,12 +94,15 @@ def _check_input(value: ir.Value, array: Array, dtype: ir.DataType) -> None:
 class _Builder:
     """Chooses for each node what computes it."""
 
-    def __init__(self, functions: Mapping[ir.OperatorIdentifier, ir.Function], precision: Precision) -> None:
+    def __init__(
+        self, functions: Mapping[ir.OperatorIdentifier, ir.Function], precision: Precision, look: Look | None = None
+    ) -> None:
         from compiler.ir.kernels import KERNELS  # imports torch
 
         self._kernels = KERNELS
         self._functions = functions
         self._precision = precision
+        self._look = look
         self._as_written = _Builder(functions, Precision(False)) if precision.precise else None
         self.weights = Weights(precision)
 
@@ -104,6 +119,12 @@ class _Builder:
             kept = index_arithmetic(order)
             runners = [
                 (node, _AsWritten(node, self._as_written.runner(node, opsets)) if node in kept else runner)
+                for node, runner in runners
+            ]
+        if self._look is not None:
+            seen = self._look.operators
+            runners = [
+                (node, _Looked(node, runner, self._look) if node.domain == "" and node.op_type in seen else runner)
                 for node, runner in runners
             ]
         return Program(inputs, runners, outputs, self.weights)
@@ -153,6 +174,17 @@ def _unsupported(node: ir.Node, why: str) -> CompileError:
         why=why,
         hint="a model that does without it",
     )
+
+
+class _Looked:
+    def __init__(self, node: ir.Node, runner: Runner, look: Look) -> None:
+        self.captured = runner.captured
+        self._node = node
+        self._runner = runner
+        self._look = look
+
+    def __call__(self, inputs: Sequence[Any], environment: Mapping[ir.Value, Any]) -> Sequence[Any]:
+        return self._look(self._node, inputs, self._runner(inputs, environment))
 
 
 class _AsWritten:
