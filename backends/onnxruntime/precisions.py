@@ -10,7 +10,7 @@ ROUTES: Mapping[str, Route | Unavailable] = {
     "float16": Route(),
     "bfloat16": Unavailable(
         "ONNX Runtime's CPU provider has no bfloat16 kernels",
-        "--target openvino computes in bfloat16 where the CPU does; --precision int8 is faster than float32 here",
+        "--target openvino computes in bfloat16 where the CPU does; here, float16 halves the file",
     ),
     "int8": Route(),
     "int4": Route(),

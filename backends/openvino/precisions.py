@@ -1,12 +1,13 @@
 """How OpenVINO's CPU plugin reaches lower precision.
 
 bfloat16 by its own hint: it then rounds what goes into products to bfloat16, and keeps sums and what is sensitive in
-float32, as the graph in bfloat16 does. Without hardware for it the hint is ignored.
+float32, as the graph in bfloat16 does. Without hardware for it the hint is ignored. Its hint for float16 is never used:
+where the CPU lacks that, the plugin computes in bfloat16 instead. The graph in float16 is computed in float32.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from compiler.contracts import Route, Unavailable
 
@@ -19,11 +20,14 @@ _NO_BFLOAT16 = Unavailable(
 def routes() -> Mapping[str, Route | Unavailable]:
     import openvino
 
-    able: list[str] = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return routes_for(openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
+
+
+def routes_for(capabilities: Collection[str]) -> Mapping[str, Route | Unavailable]:
     bfloat16 = Route("option", {"INFERENCE_PRECISION_HINT": "bf16"})
     return {
         "float16": Route(),
-        "bfloat16": bfloat16 if "BF16" in able else _NO_BFLOAT16,
+        "bfloat16": bfloat16 if "BF16" in capabilities else _NO_BFLOAT16,
         "int8": Route(),
         "int4": Route(),
     }

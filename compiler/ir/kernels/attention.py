@@ -55,7 +55,7 @@ def _probabilities(call: Call, query: Tensor, key: Tensor, bias: Tensor, dtype: 
     In low precision every step is rounded as the operators are that ONNX defines this one with.
     """
     scale = call.get("scale")
-    root = math.sqrt(1 / math.sqrt(query.shape[-1]) if scale is None else scale)
+    root = float(np.asarray(math.sqrt(1 / math.sqrt(query.shape[-1]) if scale is None else scale), dtype))
     factors = rounded(query * root, dtype), rounded(key.transpose(-1, -2) * root, dtype)
     raw = rounded(torch.matmul(*factors), dtype)
     cap = call["softcap"]
