@@ -97,8 +97,8 @@ def faster(ratio: Mapping[str, float], against: str) -> str:
     """2.4 times as fast as eager."""
     if ratio["low"] <= 1 <= ratio["high"]:
         return f"as fast as {against}"
-    rate = 1 / ratio["value"]
-    return f"{rate:.3g} times as fast as {against}" if rate >= 1 else f"{1 / rate:.3g} times as slow as {against}"
+    rate, word = (1 / ratio["value"], "fast") if ratio["value"] < 1 else (ratio["value"], "slow")
+    return f"{rate:,.0f} times as {word} as {against}" if rate >= 100 else f"{rate:.3g} times as {word} as {against}"
 
 
 def sentence(table: Table) -> str:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _ROW = 0.27  # inches of height that a line of a chart takes
-_EDGE = 0.75  # inches above and below
+EDGE = 0.75  # inches above and below
 _LONGEST = 34  # letters of a name; the table has all of it
 MOST = 40  # lines of a chart
 
@@ -30,10 +30,10 @@ def short(name: str) -> str:
 
 
 def _height(lines: int) -> float:
-    return _EDGE + _ROW * lines
+    return EDGE + _ROW * lines
 
 
-def _lines(axes: Axes, names: Sequence[str]) -> None:
+def lines(axes: Axes, names: Sequence[str]) -> None:
     """One name below the other, at 0, 1, ..."""
     axes.set_yticks(range(len(names)), [short(name) for name in names], color=LIGHT[INK])
     axes.set_ylim(len(names) - 0.4, -0.6)
@@ -42,93 +42,14 @@ def _lines(axes: Axes, names: Sequence[str]) -> None:
     axes.grid(axis="x")
 
 
-# -- speed against error ----------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Point:
-    name: str
-    seconds: float
-    used: float  # share of the error budget
-    sound: bool  # its numbers are within their budget
-
-
-def front(points: Sequence[Point]) -> list[Point]:
-    """Those of which no other is both faster and more exact; the fastest first."""
-    found: list[Point] = []
-    for point in sorted((one for one in points if one.sound), key=lambda one: (one.seconds, one.used)):
-        if not found or point.used < found[-1].used:
-            found.append(point)
-    return found
-
-
-def speed_and_error(name: str, points: Sequence[Point]) -> Chart:
-    best = front(points)
-    told = "; ".join(f"{one.name}: {1000 * one.seconds:.3g} ms, {one.used:.2g} of its budget" for one in points)
-    return Chart(
-        name, "Speed against error", f"{told}. On the front: {', '.join(one.name for one in best)}.", 3.8,
-        lambda figure: _paint_points(figure, points, best),
-    )  # fmt: skip
-
-
-def _paint_points(figure: Figure, points: Sequence[Point], best: Sequence[Point]) -> None:
-    axes = figure.add_subplot()
-    axes.set(xscale="log", yscale="log", xlabel="milliseconds of a call, median", ylabel="share of the error budget")
-    heights = _on_a_log_scale([point.used for point in points])
-    places = [(1000 * point.seconds, height) for point, height in zip(points, heights, strict=True)]
-    axes.grid(visible=True)
-    axes.axhline(1, color=LIGHT[BAD], linewidth=0.9, linestyle=(0, (5, 3)))
-    axes.annotate("the whole budget", (1, 1), (-2, 3), ("axes fraction", "data"), "offset points", ha="right",
-                  color=LIGHT[BAD], fontsize=8)  # fmt: skip
-    for point, place in zip(points, places, strict=True):
-        colour = BAD if not point.sound else GOOD if point in best else DIM
-        axes.plot(*place, "o" if point.sound else "X", color=LIGHT[colour], markersize=7,
-                  fillstyle="full" if point in best or not point.sound else "none")  # fmt: skip
-    corners = [place for point, place in zip(points, places, strict=True) if point in best]
-    axes.step([x for x, _ in corners], [y for _, y in corners], where="post", color=LIGHT[GOOD], linewidth=1.4)
-    times = [x for x, _ in places]
-    axes.set_xlim(min(times) / 1.5, max(times) * 1.5)
-    axes.margins(y=0.16)
-    _plain_ticks(axes.xaxis)
-    axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g}%")
-    axes.yaxis.set_minor_formatter(lambda value, _: "")
-    figure.draw_without_rendering()
-    _name_points(axes, points, places)
-
-
-def _on_a_log_scale(shares: Sequence[float]) -> list[float]:
+def on_a_log_scale(shares: Sequence[float]) -> list[float]:
     """Nothing at all has no place on it: it is drawn below the least of the others; and infinity above."""
     positive = [share for share in shares if 0 < share < math.inf]
     least, most = min(positive, default=0.01), max(positive, default=1.0)
     return [least / 3 if share == 0 else max(most, 1.0) * 10 if share == math.inf else share for share in shares]
 
 
-def _name_points(axes: Axes, points: Sequence[Point], places: Sequence[tuple[float, float]]) -> None:
-    """Above its point, where the front does not run, and not on another name."""
-    taken: list[tuple[float, float, float]] = []
-    low, high = axes.get_xlim()
-    middle = (low * high) ** 0.5
-    for point, place in sorted(zip(points, places, strict=True), key=lambda pair: pair[1][1]):
-        label = short(point.name) + (" (exact)" if point.used == 0 else "")
-        x, y = axes.transData.transform(place)
-        side = "right" if place[0] > middle else "left"
-        width = _LETTER * len(label)
-        start = x - width if side == "right" else x
-        at = y + _ABOVE
-        while any(abs(at - other) < _LINE and start < end and begin < start + width for begin, end, other in taken):
-            at += 4
-        taken.append((start, start + width, at))
-        beside = (-6 if side == "right" else 6, (at - y) * 72 / axes.figure.dpi)
-        far = at - y > _ABOVE + _LINE / 2  # then a thin line says whose name it is
-        leader = {"arrowstyle": "-", "color": LIGHT[DIM], "linewidth": 0.5, "shrinkA": 0, "shrinkB": 4} if far else None
-        axes.annotate(label, place, beside, textcoords="offset points", ha=side, va="center", fontsize=8.5,
-                      arrowprops=leader)  # fmt: skip
-
-
-_LETTER, _LINE, _ABOVE = 7.5, 15, 15  # pixels
-
-
-def _plain_ticks(axis: Any, form: str = "g") -> None:
+def plain_ticks(axis: Any, form: str = "g") -> None:
     """0.2, 0.5, 10 and not powers of ten: as many of them as there is room for."""
     from matplotlib.ticker import LogLocator, NullFormatter
 
@@ -138,58 +59,6 @@ def _plain_ticks(axis: Any, form: str = "g") -> None:
     axis.set_major_locator(LogLocator(base=10, subs=steps))
     axis.set_major_formatter(lambda value, _: f"{value:{form}}")
     axis.set_minor_formatter(NullFormatter())
-
-
-# -- latency ----------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Calls:
-    """How long the calls of one contender took: its percentiles from 0 to 100, in seconds."""
-
-    name: str
-    percentiles: Sequence[float]
-
-
-_BINS = 140
-
-
-def latencies(name: str, found: Sequence[Calls]) -> Chart:
-    told = "; ".join(f"{one.name}: half of its calls took less than {1000 * one.percentiles[50]:.3g} ms, "
-                     f"99 % less than {1000 * one.percentiles[99]:.3g}" for one in found)  # fmt: skip
-    height = _EDGE + 0.5 * len(found)
-    return Chart(name, "How long the calls took", f"{told}.", height, lambda figure: _paint_calls(figure, found))
-
-
-def _paint_calls(figure: Figure, found: Sequence[Calls]) -> None:
-    """A hill for each; a bar at its median, a tick at 99 %."""
-    axes = figure.add_subplot()
-    shown = [1000 * np.asarray(one.percentiles) for one in found]
-    # The slowest call in a hundred may have taken any time; it would press the others to one side.
-    low, high = min(each[0] for each in shown) / 1.05, max(each[99] for each in shown) * 1.05
-    bins = np.geomspace(low, high, _BINS + 1)
-    middles = np.sqrt(bins[1:] * bins[:-1])
-    for line, each in enumerate(shown):
-        hill = _density(each, bins)
-        axes.fill_between(middles, line + 0.3, line + 0.3 - 0.75 * hill, color=LIGHT[HEAT[2]], linewidth=0)
-        axes.plot(middles, line + 0.3 - 0.75 * hill, color=LIGHT[ACCENT], linewidth=0.9)
-        axes.plot([each[50], each[50]], [line - 0.35, line + 0.3], color=LIGHT[INK], linewidth=1.6)
-        axes.plot([each[99], each[99]], [line + 0.12, line + 0.3], color=LIGHT[INK], linewidth=1.0)
-        axes.annotate(f"{each[50]:.3g}", (each[50], line - 0.35), (3, -1), textcoords="offset points", fontsize=8,
-                      va="top")  # fmt: skip
-    _lines(axes, [one.name for one in found])
-    axes.set(xscale="log", xlabel="milliseconds of a call; the tall bar is the median, the short one 99 %")
-    axes.set_xlim(low, high)
-    _plain_ticks(axes.xaxis)
-
-
-def _density(percentiles: Any, bins: Any) -> Any:
-    """The share of calls in each bin, the highest as 1."""
-    drawn = np.interp(np.linspace(0, 100, 8001), np.arange(len(percentiles)), percentiles)
-    counts = np.histogram(drawn, bins)[0].astype(float)
-    window = np.hanning(9)
-    smooth = np.convolve(counts, window / window.sum(), "same")
-    return smooth / max(smooth.max(), 1.0)
 
 
 # -- a model's outputs, passes and layers -----------------------------------------------------------------------
@@ -210,7 +79,7 @@ _MARKS = {"element": "D", "row": "s", "whole": "o"}
 def _paint_budgets(figure: Figure, outputs: Sequence[tuple[str, Mapping[str, float]]]) -> None:
     axes = figure.add_subplot()
     axes.set_xscale("log")
-    flat = iter(_on_a_log_scale([share for _, shares in outputs for share in shares.values()]))
+    flat = iter(on_a_log_scale([share for _, shares in outputs for share in shares.values()]))
     seen = set()
     for line, (_, shares) in enumerate(outputs):
         places = {kind: next(flat) for kind in shares}
@@ -222,7 +91,7 @@ def _paint_budgets(figure: Figure, outputs: Sequence[tuple[str, Mapping[str, flo
             axes.plot(place, line, _MARKS.get(kind, "o"), color=colour, markersize=5.5, label=label,
                       fillstyle="full" if place == worst else "none", linestyle="none")  # fmt: skip
             seen.add(kind)
-    _lines(axes, [output for output, _ in outputs])
+    lines(axes, [output for output, _ in outputs])
     axes.axvline(1, color=LIGHT[BAD], linewidth=0.9, linestyle=(0, (5, 3)))
     low, high = axes.get_xlim()
     axes.set_xlim(min(low, 0.005), max(high, 2))
@@ -259,7 +128,7 @@ def _fall(figure: Figure, steps: Sequence[Step]) -> None:
     nodes = [step.nodes for step in steps]
     sizes = [(step.bytes[0] / unit, step.bytes[1] / unit) for step in steps]
     for axes, changes, label in ((left, nodes, "nodes"), (right, sizes, f"{word} of weights")):
-        _lines(axes, [step.name for step in steps])
+        lines(axes, [step.name for step in steps])
         axes.set_xlabel(label)
         low, high = min(min(pair) for pair in changes), max(max(pair) for pair in changes)
         room = (high - low) or max(high * 0.1, 1.0)
@@ -306,7 +175,7 @@ def _paint_layers(figure: Figure, errors: Mapping[str, Sequence[float]]) -> None
         above.plot(places, values, line, marker=mark, markersize=3.5, color=LIGHT[colour], linewidth=1.2, label=who)
     above.set(yscale="log", ylabel="relative error")
     above.margins(y=0.12)
-    _plain_ticks(above.yaxis, ".0e")
+    plain_ticks(above.yaxis, ".0e")
     above.grid(axis="y")
     _legend(above)
     steps = np.log10(drawn)
@@ -315,7 +184,7 @@ def _paint_layers(figure: Figure, errors: Mapping[str, Sequence[float]]) -> None
     for number, row in enumerate(shades):
         below.broken_barh([(place - 0.5, 1) for place in places], (number - 0.42, 0.84), linewidth=0,
                           facecolors=[LIGHT[HEAT[shade]] for shade in row])  # fmt: skip
-    _lines(below, list(errors))
+    lines(below, list(errors))
     below.grid(visible=False)
     below.set_xlim(0.5, len(places) + 0.5)
     below.set_xlabel("place in the table below, in the order in which it is computed; darker or brighter: more is lost")
@@ -341,7 +210,7 @@ def _paint_bars(figure: Figure, found: Sequence[Bar], label: str) -> None:
     axes.barh(range(len(found)), [bar.value for bar in found], height=0.6, color=LIGHT[HEAT[4]], linewidth=0)
     for line, bar in enumerate(found):
         axes.annotate(short(bar.words), (bar.value, line), (4, 0), textcoords="offset points", va="center", fontsize=8)
-    _lines(axes, [bar.name for bar in found])
+    lines(axes, [bar.name for bar in found])
     axes.margins(x=0.22)
     axes.set_xlim(left=0)
     axes.set_xlabel(label)
@@ -371,9 +240,9 @@ def against_the_lock(name: str, found: Sequence[Held]) -> Chart:
 def _paint_held(figure: Figure, found: Sequence[Held]) -> None:
     axes = figure.add_subplot()
     axes.set_xscale("log")
-    now = _on_a_log_scale([one.now for one in found])
-    before = _on_a_log_scale([one.before if one.before is not None else one.now for one in found])
-    for line, (one, here, there) in enumerate(zip(found, now, before, strict=True)):
+    shares = [share for one in found for share in (one.now, one.now if one.before is None else one.before)]
+    places = on_a_log_scale(shares)
+    for line, (one, here, there) in enumerate(zip(found, places[::2], places[1::2], strict=True)):
         axes.plot([here, there], [line, line], color=LIGHT[RULE], linewidth=3, zorder=1)
         if one.before is not None:
             axes.plot(
@@ -381,7 +250,7 @@ def _paint_held(figure: Figure, found: Sequence[Held]) -> None:
             )
         axes.plot(here, line, "o" if one.sound else "X", color=LIGHT[ACCENT if one.sound else BAD], markersize=6,
                   label="_" if line else "now", linestyle="none")  # fmt: skip
-    _lines(axes, [one.name for one in found])
+    lines(axes, [one.name for one in found])
     axes.axvline(1, color=LIGHT[BAD], linewidth=0.9, linestyle=(0, (5, 3)))
     low, high = axes.get_xlim()
     axes.set_xlim(min(low, 0.005), max(high, 2))

@@ -43,7 +43,7 @@ CSS = f"""
 @media (prefers-color-scheme:dark){{:root{{{_variables(DARK, "#131519")}}}}}
 @media print{{:root{{{_variables(LIGHT, "#ffffff")}}}}}
 *{{box-sizing:border-box}}
-body{{margin:0 auto;max-width:68rem;padding:2.5rem 1.5rem 4rem;background:var(--page);color:var(--ink);
+body{{margin:0 auto;max-width:74rem;padding:2.5rem 1.5rem 4rem;background:var(--page);color:var(--ink);
 font:15px/1.55 system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",sans-serif}}
 h1{{font-size:1.6rem;line-height:1.25;margin:0 0 .2rem;overflow-wrap:anywhere}}
 h2{{font-size:1.15rem;margin:2.8rem 0 .4rem;padding-top:1rem;border-top:1px solid var(--rule)}}
@@ -68,7 +68,7 @@ figcaption{{color:var(--dim);font-size:.88rem;max-width:46rem}}
 svg{{display:block;width:100%;min-width:34rem;height:auto;font-family:inherit;
 stroke-linejoin:round;stroke-linecap:butt}}
 .scroll{{overflow-x:auto;margin:.8rem 0}}
-table{{border-collapse:collapse;font-size:.9rem;font-variant-numeric:tabular-nums}}
+table{{border-collapse:collapse;font-size:.88rem;font-variant-numeric:tabular-nums}}
 th{{text-align:left;color:var(--dim);font-weight:500;white-space:nowrap}}
 th,td{{padding:.3rem 1.1rem .3rem 0;border-bottom:1px solid var(--rule);vertical-align:top}}
 td{{overflow-wrap:break-word;unicode-bidi:isolate;min-width:3.2rem;max-width:26rem}}

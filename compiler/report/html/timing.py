@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from compiler.report import bench, words
-from compiler.report.html import plots
+from compiler.report.html import plots, speed
 from compiler.report.html.markup import Markup, tag
 from compiler.report.html.page import Section, figure, marked, note, table
-from compiler.report.html.plots import Bar, Calls, Point
+from compiler.report.html.plots import Bar
+from compiler.report.html.speed import Calls, Point
 
 Row = Mapping[str, Any]
 # Every contender at one setting, as JSON: compiler.bench.profile.Profiles.to_json.
@@ -49,10 +50,10 @@ def points(one: bench.Table) -> list[Point]:
 def _speed(number: int, one: bench.Table) -> Iterator[Markup]:
     yield _heading(one)
     found = points(one)
-    best = {point.name for point in plots.front(found)}
+    best = {point.name for point in speed.front(found)}
     if found:
         yield figure(
-            plots.speed_and_error(f"speed{number}", found),
+            speed.speed_and_error(f"speed{number}", found),
             "To the left is faster, further down is more exact. Full points on the line are the Pareto front: nothing "
             "else is both faster and more exact. A cross is out of its budget.",
         )
@@ -89,7 +90,7 @@ def _latency(number: int, one: bench.Table) -> Iterator[Markup]:
     spread = [Calls(row["name"], row["spread"]) for row in timed(one) if row.get("spread")]
     if spread:
         yield figure(
-            plots.latencies(f"latency{number}", spread),
+            speed.latencies(f"latency{number}", spread),
             "How often calls took how long; the higher the hill, the more of them.",
         )
     head = (
@@ -134,7 +135,7 @@ def _cost(one: bench.Table) -> Iterator[Markup]:
             (
                 row["name"],
                 row["what"],
-                *(f"{row['rates'][count]:.4g}" for count in clients),
+                *(_rate(row["rates"][count]) for count in clients),
                 f"{row['load']:.2f}",
                 _ms(row["first"]),
                 f"{row['steady_after']} calls",
@@ -190,3 +191,7 @@ def _shares(kind: str, shares: Sequence[Mapping[str, Any]], whole: float) -> Mar
 
 def _ms(seconds: float) -> str:
     return f"{1000 * seconds:.4g}"
+
+
+def _rate(calls: float) -> str:
+    return f"{calls:,.0f}" if calls >= 1000 else f"{calls:.4g}"
