@@ -10,6 +10,7 @@ import ctypes
 import importlib.util
 import os
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -49,6 +50,19 @@ def _no_torch() -> Iterator[None]:
         yield
     finally:
         del sys.modules["torch"]
+
+
+def library(file: Path) -> Any:
+    """The loader knows a library by its path, and would hand out the one that lay there before. So each is loaded under
+    a path of its own; one and the same file is still loaded once."""
+    try:
+        apart = tempfile.TemporaryDirectory()
+    except OSError:
+        return ffi().load_module(os.fspath(file))  # where nothing can be written, no library has taken another's place
+    with apart as place:
+        alias = Path(place) / file.name
+        alias.symlink_to(file.resolve())
+        return ffi().load_module(os.fspath(alias))
 
 
 def configure(threads: int, *, bind: bool) -> int:

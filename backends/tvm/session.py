@@ -16,7 +16,7 @@ from compiler.contracts import Array, Arrays, Artifact, Closing, Dim
 from compiler.errors import UsageError
 
 
-class _Code:
+class Code:
     """One library that is loaded: for any sizes, or for some."""
 
     def __init__(
@@ -47,7 +47,7 @@ class TvmSession(Closing):
         self._precision = artifact.precision
         self._lock = threading.Lock()
 
-    def _loaded(self, artifact: Artifact, folder: Path, options: Mapping[str, Any]) -> tuple[list[_Code], list[Array]]:
+    def _loaded(self, artifact: Artifact, folder: Path, options: Mapping[str, Any]) -> tuple[list[Code], list[Array]]:
         """What was made for some sizes comes first."""
         facts, dims, memory = artifact.facts, artifact.signature.dims, self._device.memory
         steps = [dims[name] for name in facts["steps"]]
@@ -58,22 +58,24 @@ class TvmSession(Closing):
             graph = folder / artifact.files[0]
             program = lower_graph(graph, artifact.signature, {**options, **found_before}, pool)
             held = [devices.aligned(array) for array in pool.arrays]
-            return [_Code(program.compiled().mod, memory, self._tensors(held), steps)], held
+            return [Code(program.compiled().mod, memory, self._tensors(held), steps)], held
         held = weights.read(folder / WEIGHTS, folder / INDEX)
         tensors = self._tensors(held)
-        code = [_Code(self._library(folder / LIBRARY), memory, tensors[: facts.get("weights")], steps)]
+        code = [Code(runtime.library(folder / LIBRARY), memory, tensors[: facts.get("weights")], steps)]
         if "special" in facts:
             special = Special(**facts["special"])
             own = [dims[name] for name in special.steps]
             taken = tensors[: special.weights]
-            code.insert(0, _Code(self._library(folder / SPECIAL), memory, taken, own, special))
+            code.insert(0, Code(runtime.library(folder / SPECIAL), memory, taken, own, special))
         return code, held
 
     def _tensors(self, arrays: list[Array]) -> list[Any]:
         return [self._device.put(array) for array in arrays]
 
-    def _library(self, file: Path) -> Any:
-        return self._ffi.load_module(os.fspath(file))
+    @property
+    def code(self) -> Code:
+        """For any sizes."""
+        return self._code[-1]
 
     @property
     def weights(self) -> list[Array]:
@@ -108,7 +110,7 @@ class TvmSession(Closing):
                 taken.append(_span(outputs[spec.name]))
         return outputs
 
-    def _code_for(self, inputs: Arrays) -> _Code:
+    def _code_for(self, inputs: Arrays) -> Code:
         sizes = {name: self._size(name, inputs) for name in self._signature.dims}
         return next(code for code in self._code if code.sizes is None or code.sizes.fits(sizes))
 

@@ -265,6 +265,12 @@ class BackendContract:
                 np.testing.assert_array_equal(one(x)["output"], other(x)["output"])
             assert one(x)["output"].shape == (2, 4)
 
+    def test_an_artifact_in_anothers_place_is_not_mistaken_for_it(self, folder: Path) -> None:
+        for operator, want in (("Neg", [1, -2]), ("Abs", [1, 2])):
+            shutil.rmtree(folder / "out", ignore_errors=True)
+            with self.opened(folder, f"(float[2] x) => (float[2] y) {{ y = {operator}(x) }}") as session:
+                assert session({"x": np.array([-1, 2], np.float32)})["y"].tolist() == want
+
     def test_memory_does_not_grow_with_the_calls(self, folder: Path) -> None:
         process = psutil.Process()
         inputs = [np.ones((size, 4096), np.float32) for size in (5, 1, 3)]
