@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
+import numpy as np
 import onnx_ir as ir
 
 from compiler.contracts import Array
+from compiler.errors import CompileError
 from compiler.ir.evaluate import Evaluator
 from compiler.precision.recipe import Samples
 
@@ -21,3 +23,17 @@ def observe(model: ir.Model, names: Collection[str], samples: Samples) -> Iterat
     evaluator = Evaluator(seen, precise=False)
     for inputs in samples:
         yield {name: inputs[name] for name in names if name in given} | evaluator(inputs)
+
+
+def observe_finite(model: ir.Model, names: Collection[str], samples: Samples) -> Iterator[dict[str, Array]]:
+    """No range holds what is no number."""
+    for values in observe(model, names, samples):
+        for name, array in values.items():
+            if array.dtype.kind == "f" and not np.isfinite(array).all():
+                raise CompileError(
+                    "calibration-values",
+                    f"the calibration data leads to NaN or infinity in '{name}'",
+                    why="no range holds them",
+                    hint="look for samples that the model itself cannot take",
+                )
+        yield values

@@ -10,8 +10,8 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from compiler.contracts import Array
-from compiler.errors import CompileError, UsageError, did_you_mean
-from compiler.precision.observe import observe
+from compiler.errors import UsageError, did_you_mean
+from compiler.precision.observe import observe, observe_finite
 from compiler.precision.recipe import Samples
 
 STEPS = 255  # of an unsigned byte
@@ -67,9 +67,8 @@ def ranges(model: ir.Model, names: Sequence[str], samples: Samples, calibrator: 
     """The samples are read twice where the ends alone do not tell."""
     choose = CALIBRATORS[known(calibrator)]
     seen = {name: _Seen() for name in names}
-    for values in observe(model, names, samples):
+    for values in observe_finite(model, names, samples):
         for name, array in values.items():
-            _hold_finite(name, array)
             seen[name].widen(array)
     if choose is not _whole:
         for values in observe(model, [name for name in names if seen[name].low < seen[name].high], samples):
@@ -83,16 +82,6 @@ def known(calibrator: str) -> str:
         return calibrator
     hint = did_you_mean(calibrator, CALIBRATORS) or f"one of {', '.join(CALIBRATORS)}"
     raise UsageError("bad-option", f"there is no calibrator '{calibrator}'", where="--calibrator", hint=hint)
-
-
-def _hold_finite(name: str, array: Array) -> None:
-    if not np.isfinite(array).all():
-        raise CompileError(
-            "calibration-values",
-            f"the calibration data leads to NaN or infinity in '{name}'",
-            why="no range holds them",
-            hint="look for samples that the model itself cannot take",
-        )
 
 
 def _whole(seen: _Seen) -> Range:

@@ -1,26 +1,48 @@
 """SmoothQuant: channels of an activation that are large are made smaller, and the weights that they meet larger.
 
 x @ W = (x / s) @ (s * W), with s chosen for each channel so that neither side has a few channels that cost all others
-their steps. The division moves into the normalisation that computes x, where everyone takes it divided.
+their steps. How much of the unevenness moves to the weights is tried out for each activation, on rows of samples. The
+division moves into the normalisation that computes x, where everyone takes it divided.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from compiler.contracts import Array
 from compiler.passes.rewriting import Edit, constant, made_by
 from compiler.precision.candidates import Candidate
-from compiler.precision.observe import observe
+from compiler.precision.observe import observe_finite
 from compiler.precision.recipe import Samples
 
-_SHARE = 0.5  # of what makes an activation uneven that moves to the weights
+_SHARES = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9)  # of the unevenness; that nothing moves is tried as well
+_GAIN = 0.9  # of the error must be left at most: a division at run time is not free
 _LEAST = 1e-5
+_ROWS = 256  # of an activation that are tried
+_STEPS = 255
+_LARGEST = 127
 
-Floats = npt.NDArray[np.float64]
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass
+class _Seen:
+    """Factors are tried on other samples than they were made from, so that nothing is learned of a few rows."""
+
+    largest: list[Floats]  # of each channel, in the samples that factors are made from, and in those they are tried on
+    rows: list[Floats]
+
+    def add(self, rows: Floats, *, tried: bool) -> None:
+        self.largest[tried] = np.maximum(self.largest[tried], np.abs(rows).max(axis=0))
+        have = sum(map(len, self.rows))
+        if tried and have < _ROWS:
+            # Some of every sample, and not the first one's alone.
+            self.rows.append(rows[:: max(1, len(rows) // 32)][: _ROWS - have].copy())
 
 
 def smooth(model: ir.Model, edit: Edit, products: Sequence[Candidate], samples: Samples) -> None:
@@ -28,40 +50,67 @@ def smooth(model: ir.Model, edit: Edit, products: Sequence[Candidate], samples: 
     takers: dict[ir.Value, list[Candidate]] = {}
     for one in products:
         takers.setdefault(one.data, []).append(one)
-    sizes = _largest(model, list(takers), samples)
+    seen = _look(model, list(takers), samples)
     for value, ones in takers.items():
-        if str(value.name) in sizes:
-            _smooth(edit, value, ones, sizes[str(value.name)])
+        if (found := seen.get(str(value.name))) is not None:
+            factors = _best(found, [_columns(one) for one in ones])
+            if factors is not None:
+                _smooth(edit, value, ones, factors)
 
 
-def _largest(model: ir.Model, values: Sequence[ir.Value], samples: Samples) -> dict[str, Floats]:
-    """Of each channel of each value."""
-    found: dict[str, Floats] = {}
-    for seen in observe(model, [str(value.name) for value in values], samples):
-        for name, array in seen.items():
+def _look(model: ir.Model, values: Sequence[ir.Value], samples: Samples) -> Mapping[str, _Seen]:
+    found: dict[str, _Seen] = {}
+    for number, arrays in enumerate(observe_finite(model, [str(value.name) for value in values], samples)):
+        for name, array in arrays.items():
             if array.ndim and array.size:
-                now = np.abs(array.reshape(-1, array.shape[-1])).max(axis=0).astype(np.float64)
-                found[name] = np.maximum(found[name], now) if name in found else now
-    return found
+                rows = array.reshape(-1, array.shape[-1])
+                nothing = np.zeros(rows.shape[1], np.float32)
+                found.setdefault(name, _Seen([nothing, nothing], [])).add(rows, tried=number % 2 == 1)
+    return {name: seen for name, seen in found.items() if seen.rows}
 
 
-def _smooth(edit: Edit, value: ir.Value, ones: Sequence[Candidate], size: Floats) -> None:
-    weights = np.max([np.abs(one.array).max(axis=one.channel) for one in ones], axis=0).astype(np.float64)
-    factors = np.maximum(size, _LEAST) ** _SHARE / np.maximum(weights, _LEAST) ** (1 - _SHARE)
-    factors /= np.exp(np.mean(np.log(factors)))  # on average nothing changes
+def _columns(one: Candidate) -> Array:
+    """The weights with a column for each output."""
+    return one.array if one.summed == 0 else one.array.T
+
+
+def _best(seen: _Seen, weights: Sequence[Array]) -> Floats | None:
+    """The factors that leave the least error; None where none of them gains enough."""
+    rows, (largest, others) = np.concatenate(seen.rows), seen.largest
+    uneven = np.maximum(np.max([np.abs(each).max(axis=1) for each in weights], axis=0), _LEAST)
+    errors = [_error(rows, largest, weights, _factors(largest, uneven, share)) for share in _SHARES]
+    best = int(np.argmin(errors))
+    plain = _error(rows, largest, weights, np.ones_like(largest))
+    return _factors(np.maximum(largest, others), uneven, _SHARES[best]) if errors[best] < _GAIN * plain else None
+
+
+def _factors(largest: Floats, uneven: Floats, share: float) -> Floats:
+    factors = np.maximum(largest, _LEAST) ** share / uneven ** (1 - share)
+    return np.asarray(factors / np.exp(np.mean(np.log(factors))), np.float32)  # on average nothing changes
+
+
+def _error(rows: Floats, largest: Floats, weights: Sequence[Array], factors: Floats) -> float:
+    """What rounding both sides, and what lies beyond the range, changes in the products."""
+    end = float((largest / factors).max()) or 1.0
+    step = 2 * end / _STEPS
+    rounded = np.rint(np.clip(rows / factors, -end, end) / step) * step
+    return sum(float(np.sum((rounded @ _rounded(each * factors[:, None]) - rows @ each) ** 2)) for each in weights)
+
+
+def _rounded(columns: Array) -> Array:
+    steps = np.maximum(np.abs(columns).max(axis=0), _LEAST) / _LARGEST
+    return np.asarray(np.rint(columns / steps) * steps)
+
+
+def _smooth(edit: Edit, value: ir.Value, ones: Sequence[Candidate], factors: Floats) -> None:
     for one in ones:
         old = one.weights
         spread = factors[:, None] if one.summed == 0 else factors[None, :]
         one.node.replace_input_with(1, edit.constant((one.array * spread).astype(np.float32), old))
         edit.prune([old])
     if not _divide_before(edit, value, {one.node for one in ones}, factors):
-        divided = edit.insert(
-            ones[0].node,
-            "Mul",
-            [value, edit.constant((1 / factors).astype(np.float32), value)],
-            dtype=value.dtype,
-            shape=value.shape,
-        )
+        by = edit.constant((1 / factors).astype(np.float32), value)
+        divided = edit.insert(ones[0].node, "Mul", [value, by], dtype=value.dtype, shape=value.shape)
         for one in ones:
             one.node.replace_input_with(0, divided)
 
@@ -72,13 +121,13 @@ def _divide_before(edit: Edit, value: ir.Value, takers: set[ir.Node], factors: F
     others = any(user not in takers for user, _ in value.uses())
     if node is None or others or value.is_graph_output():
         return False
-    parts = list(range(1, len([one for one in node.inputs if one is not None])))
-    arrays = {index: constant(node.inputs[index]) for index in parts}
-    if any(array is None or array.shape != factors.shape for array in arrays.values()):
+    parts = [index for index, part in enumerate(node.inputs) if index and part is not None]
+    arrays = {index: array for index in parts if (array := constant(node.inputs[index])) is not None}
+    if len(arrays) < len(parts) or any(array.shape != factors.shape for array in arrays.values()):
         return False
     for index, array in arrays.items():
         old = node.inputs[index]
-        assert old is not None and array is not None
+        assert old is not None
         node.replace_input_with(index, edit.constant((array / factors).astype(np.float32), old))
         edit.prune([old])
     return True
