@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-import onnx
 import onnx_ir as ir
 
 from compiler.ir.opsets import schema_at
@@ -14,6 +14,9 @@ from compiler.precision.candidates import is_kept
 from compiler.precision.half_ranges import Unfit, is_single, measured, of_constant
 from compiler.precision.half_rules import CARRYING, KEPT, LIGHT, PLACES, UNKNOWN, WORK
 from compiler.precision.recipe import Recipe, Samples
+
+if TYPE_CHECKING:
+    import onnx
 
 MASK = 3  # the input of Attention that says where not to look; it is large by intention, and may be cut
 _ASKED = "it was asked to stay"
