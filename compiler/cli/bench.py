@@ -87,6 +87,7 @@ def _tell(tables: list[dict[str, Any]], profiles: list[dict[str, Any]], options:
     from compiler import record
     from compiler.report import bench as report
     from compiler.report import profile as report_of_profile
+    from compiler.report import terminal
 
     if not tables:
         return
@@ -108,9 +109,9 @@ def _tell(tables: list[dict[str, Any]], profiles: list[dict[str, Any]], options:
     for told in profiles:
         report_of_profile.show(told)
     if place is not None:
-        click.echo(f"With charts: {place}")
+        terminal.say(f"With charts: {place}")
     for table in tables:
-        click.echo(report.sentence(table))
+        terminal.say(report.sentence(table))
 
 
 def _page(options: dict[str, Any]) -> str | None:

@@ -25,6 +25,11 @@ def page() -> Console:
     return console
 
 
+def say(text: str) -> None:
+    """A sentence, within the page."""
+    page().print(Text(text))
+
+
 def grid(*columns: str) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for column in columns:
