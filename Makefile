@@ -14,7 +14,7 @@ SIZE ?= small
 TARGET ?= onnxruntime
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint format models bench bench-compile bench-passes bench-zoo bench-same bench-architectures operators zoo-page fuzz bisect-trials fuzz-models mutation quiet-zoo clean
+.PHONY: help demo test check lint format models bench bench-compile bench-passes bench-zoo bench-roofline bench-calls bench-same bench-architectures operators zoo-page fuzz bisect-trials fuzz-models mutation quiet-zoo clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-zA-Z_\/%<>.-]+:.*## / {printf "  make %-28s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,15 +60,22 @@ build/%: models/$$(basename $$*).py $(COMPILER) | $(READY)
 	@$(BIN)/compile $$($(BIN)/python models/table.py factory $(basename $*) $(SIZE)) --name $(basename $*) --target $(patsubst .%,%,$(suffix $*))
 	@touch $@
 
-bench: bench-compile bench-passes bench-zoo ## every benchmark: ratios, measured side by side in one run
+bench: bench-compile bench-passes bench-calls bench-roofline bench-zoo ## every benchmark: ratios, measured side by side in one run
 
 bench-compile: $(READY) ## what compiling costs beside a plain export script: time, memory, loading
 	$(BIN)/python tests/bench/bench_compile.py
 
 MODELS ?=
 TARGETS ?= onnxruntime,openvino,tvm
-bench-zoo: $(READY) ## how fast the artifacts are beside plain exports: MODELS='bert vit' TARGETS=openvino SIZE=small
-	$(BIN)/python tests/bench/bench_zoo.py $(MODELS) --targets $(TARGETS) --size $(if $(filter command line,$(origin SIZE)),$(SIZE),full)
+SECONDS ?= 14400
+bench-zoo: $(READY) ## the zoo beside PyTorch and plain exports, written to docs/benchmarks.md, resumed where it was: SECONDS=3600 MODELS='bert vit'
+	$(BIN)/python tests/bench/bench_zoo.py $(MODELS) --targets $(TARGETS) --seconds $(SECONDS) --size $(if $(filter command line,$(origin SIZE)),$(SIZE),full)
+
+bench-roofline: $(READY) ## how near BERT-base and ResNet-50 come to the best matrix product that anything installed does
+	$(BIN)/python tests/bench/bench_roofline.py
+
+bench-calls: $(READY) ## microseconds that a session's call costs above the runtime's own
+	$(BIN)/python tests/bench/bench_calls.py
 
 bench-same: $(READY) build/minilm.onnxruntime ## how often a bundle seems to differ from itself, in 40 runs
 	$(BIN)/python tests/bench/bench_same.py build/minilm.onnxruntime

@@ -11,6 +11,7 @@ import importlib.util
 import os
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -67,9 +68,24 @@ def library(file: Path) -> Any:
 
 def configure(threads: int, *, bind: bool) -> int:
     """For the calling thread, as TVM keeps a pool for each thread that runs kernels; how many it really has then."""
-    configure, count = _pool(max(threads, os.cpu_count() or 1), bind)
-    configure(1, threads)
-    return int(count())
+    here = _here()
+    if here.wanted != threads:  # telling it what it knows takes longer than a small model
+        configure, count = _pool(max(threads, os.cpu_count() or 1), bind)
+        configure(1, threads)
+        here.wanted, here.found = threads, int(count())
+    return here.found
+
+
+class _Here(threading.local):
+    """How many threads the calling thread's pool was last told to use, and has."""
+
+    wanted = 0
+    found = 0
+
+
+@cache
+def _here() -> _Here:
+    return _Here()
 
 
 @cache

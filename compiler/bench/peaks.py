@@ -19,6 +19,7 @@ from compiler.errors import PlumblineError
 from compiler.measure.contender import Contender
 
 _SIDE = 1024  # of the matrices: 12 MiB in all, and some ten milliseconds
+FLOPS = 2 * _SIDE**3  # of one such product
 _BURST, _BURSTS = 0.3, 3  # seconds
 _COPIES = tuple(2**power for power in (14, 16, 18, 20, 22, 24, 26, 28))  # bytes that are read
 
@@ -64,7 +65,7 @@ def _best(threads: int, dtype: str, environment: Mapping[str, str], cores: Seque
                 best = min(min(contender.burst(_BURST)) for _ in range(_BURSTS))
         except PlumblineError:  # it has none of this type; another one may
             continue
-        found.append(Peak(2 * _SIDE**3 / best, name))
+        found.append(Peak(FLOPS / best, name))
     return max(found, key=lambda peak: peak.rate, default=None)
 
 

@@ -33,6 +33,7 @@ class Row:
     steady_after: int | None = None  # calls
     latency: Latency | None = None
     spread: Sequence[float] = ()  # percentiles of its calls from 0 to 100, in seconds
+    bursts: Sequence[float] = ()  # the median of its calls in each round, in seconds: what any two are compared by
     ratio: Ratio | None = None  # of the time of what it is held against
     rates: Mapping[int, float] = field(default_factory=dict)  # clients -> calls in a second
     peak: int | None = None  # bytes

@@ -14,7 +14,8 @@ from typing import Any
 from compiler.bench.rows import Error, Row, Table
 from compiler.bench.setting import Setting
 from compiler.bench.subject import Asked, Candidate, Subject
-from compiler.contracts import Arrays, Case, Progress
+from compiler.cases import Case
+from compiler.contracts import Arrays, Progress
 from compiler.errors import PlumblineError, UsageError, did_you_mean
 from compiler.measure.contender import Contender
 from compiler.measure.latency import latency, percentiles, steady_after
@@ -217,6 +218,7 @@ class _Bench:
             row,
             latency=latency(timings.calls[row.name]),
             spread=percentiles(timings.calls[row.name]),
+            bursts=timings.rounds[row.name],
             ratio=timings.ratio(row.name, against) if row.name != against else None,
             rates=rates,
             peak=contender.peak(),
