@@ -15,16 +15,7 @@ from backends import host, registry
 from backends.isolated import DEFAULT_TIMEOUT, IsolatedBackend
 from compiler import bundle as bundles
 from compiler import driver, record, recorded, terms
-from compiler.contracts import (
-    Coverage,
-    PassPlan,
-    Progress,
-    Session,
-    SilentProgress,
-    Terms,
-    Unavailable,
-    Verdict,
-)
+from compiler.contracts import Coverage, PassPlan, Progress, Session, SilentProgress, Unavailable
 from compiler.driver import Job, Outcome
 from compiler.errors import (
     CompileError,
@@ -41,6 +32,7 @@ from compiler.frontend.specs import parse
 from compiler.precision import promised
 from compiler.precision.recipe import Recipe, named
 from compiler.report import files
+from compiler.verdicts import Terms, Verdict
 
 if TYPE_CHECKING:
     from compiler.diagnose.diagnosis import Diagnosis

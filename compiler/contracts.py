@@ -86,100 +86,7 @@ class Signature:
 
 
 # ---------------------------------------------------------------------------------------------------------------
-# What it was, and what it must still compute
-
-
-ORDINARY = "ordinary"  # data as a model usually gets it: normal floats, indices in range, padding masks
-
-
-@dataclass(frozen=True)
-class Scores:
-    """What an output of indices was chosen from: for each row of candidates those that are near one that was chosen.
-
-    A row's candidates stand from `starts[row]` to `starts[row + 1]` in `index`, rising, and in `values`.
-    """
-
-    row: Array  # for each element of the output, the row that it points into
-    starts: Array
-    index: Array
-    values: Array  # the oracle's
-    dtype: str  # what the model computes them in
-    count: int  # of all scores, of which rms and worst are PyTorch's error, and scale the size
-    rms: float
-    worst: float
-    scale: float
-
-
-@dataclass(frozen=True)
-class Decision:
-    """A place where the program decides, so near a boundary that rounding may decide otherwise.
-
-    What was chosen in one row of an operator's result: the indices of a topk, a rounded number, a comparison.
-    """
-
-    site: str  # the operator, its size, and which of such calls it is
-    row: int
-    have: tuple[float, ...]
-    other: tuple[float, ...]
-    share: float  # of the budget for rounding at this place, how much separates the two
-    line: str = ""  # of the user's Python
-
-    def __str__(self) -> str:
-        operator = self.site.partition(" ")[0].lstrip("_")
-        return f"{operator} at {self.line}" if self.line else operator
-
-
-@dataclass(frozen=True)
-class Branch:
-    """The answers to a case where some decisions are taken the other way."""
-
-    taken: tuple[Decision, ...]
-    outputs: Arrays
-    oracle: Arrays
-    close: tuple[Decision, ...] = ()  # what is near a boundary then
-
-
-@dataclass(frozen=True)
-class Case:
-    """One draw of inputs at one choice of sizes, with the answers.
-
-    `outputs` are PyTorch's own; `oracle` is the same program with every float operation in float64.
-    """
-
-    name: str
-    sizes: Mapping[str, int]
-    inputs: Arrays
-    outputs: Arrays
-    oracle: Arrays
-    draw: int | None = None  # which draw at these sizes; None for data that was given
-    kind: str = ORDINARY  # how the data is distributed; errors are counted apart for each kind
-    shaken: Arrays | None = None  # the oracle's where every input is off by a rounding; not for ordinary data
-    scores: Mapping[str, Scores] = field(default_factory=dict)  # of outputs that are indices by value
-    close: tuple[Decision, ...] = ()  # in the midst of the program, within rounding of another choice
-    unlisted: int = 0  # how many more there were
-    branches: tuple[Branch, ...] = ()  # answers for other choices, as far as they were asked for
-
-
-@dataclass(frozen=True)
-class Edge:
-    """Data at the edge of what a model is made for, and what PyTorch makes of it; no outputs where it raises."""
-
-    name: str
-    inputs: Arrays
-    outputs: Arrays
-    raised: str = ""
-
-
-@dataclass(frozen=True)
-class Reference:
-    """Captured once at the front; afterwards only `validate` reads it."""
-
-    cases: tuple[Case, ...]
-    producer: str  # who gave the answers: "PyTorch 2.13.0, eager"
-    seed: int
-    notes: tuple[str, ...] = ()  # what was capped or left out, in words
-    edges: tuple[Edge, ...] = ()
-    seconds: float = 0.0  # that all of it took
+# What it was
 
 
 @dataclass(frozen=True)
@@ -395,104 +302,6 @@ class Profiling(Protocol):
 
 
 # ---------------------------------------------------------------------------------------------------------------
-# Verdicts
-
-
-@dataclass(frozen=True)
-class Element:
-    """The worst element of an output: where it is, what came out, and what should have."""
-
-    index: tuple[int, ...]
-    got: float
-    want: float
-
-
-@dataclass(frozen=True)
-class Promise:
-    """What one clause of a contract, or a tolerance, came to for one output. It must hold in every case."""
-
-    text: str  # as it was asked for
-    passed: bool
-    worst: float  # over all cases
-    mean: float
-    case: str  # the worst one
-
-
-@dataclass(frozen=True)
-class OutputVerdict:
-    """One output over all cases. `used` is the share of the error budget that it takes up: the largest of `shares`.
-
-    The budget decides, unless the user asked for something else; it is told all the same.
-    """
-
-    output: str
-    passed: bool
-    used: float
-    error: float  # the largest error of an element
-    budget: float  # what that element was allowed
-    why: str
-    case: str = ""
-    worst: Element | None = None
-    rms: float = 0.0  # of all elements together, in units of the model's own rounding
-    shares: Mapping[str, float] = field(default_factory=dict)  # of the worst element, the worst row, and the whole
-    flips: int = 0  # indices that differ, and point at a value that is the same up to rounding
-    decided: Literal["budget", "contract", "tolerance"] = "budget"
-    promises: tuple[Promise, ...] = ()
-
-
-@dataclass(frozen=True)
-class EdgeVerdict:
-    """One output under one probe; without a name where the call as a whole is meant."""
-
-    probe: str
-    output: str
-    same: bool
-    wanted: str  # what PyTorch gives
-    how: str = ""  # in what the artifact differs
-    count: int = 0  # at how many elements
-    why: str = ""  # what the runtime says
-
-
-@dataclass(frozen=True)
-class Verdict:
-    status: Literal["passed", "failed", "not run", "skipped"]
-    outputs: tuple[OutputVerdict, ...]
-    cases: int
-    notes: tuple[str, ...] = ()
-    edges: tuple[EdgeVerdict, ...] = ()
-
-    @property
-    def passed(self) -> bool:
-        return self.status == "passed"
-
-    @property
-    def worst(self) -> OutputVerdict | None:
-        return max(self.outputs, key=lambda verdict: verdict.used, default=None)
-
-
-@dataclass(frozen=True)
-class Clause:
-    """One term of a contract: a measure of an output, and the bound that it must keep in every case."""
-
-    text: str  # as the user wrote it
-    measure: str  # a metric's name, or "file.py:name"
-    output: str | None = None  # None: every float output
-    sign: Literal[">=", "<=", ""] = ""
-    bound: float = 0.0
-    function: Callable[[Array, Array], Any] | None = field(default=None, repr=False, compare=False)  # the user's own
-
-
-@dataclass(frozen=True)
-class Terms:
-    """What a user asks of the verdict: beside the error budget, or in its place."""
-
-    contract: tuple[Clause, ...] = ()
-    atol: float | None = None
-    rtol: float | None = None
-    strict_edges: bool = False  # another edge behaviour than PyTorch's is a failure
-
-
-# ---------------------------------------------------------------------------------------------------------------
 # Progress and history
 
 
@@ -530,7 +339,6 @@ class Progress(Protocol):
 
 
 Check = Callable[[Arrays], dict[str, Array]]
-Otherwise = Callable[[Case, tuple[Decision, ...]], Branch | None]  # None where that cannot be had
 
 
 class SilentProgress:

@@ -12,24 +12,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compiler.bundle import REPRO
+from compiler.cases import Otherwise, Reference
 from compiler.contracts import (
     Arrays,
     Artifact,
     Backend,
     Captured,
     Check,
-    Otherwise,
     PassPlan,
     PassRecord,
     Progress,
     Ready,
-    Reference,
     Route,
     Signature,
     Source,
-    Terms,
     Unavailable,
-    Verdict,
 )
 from compiler.errors import CompileError, PlumblineError, UnavailableError, UnsupportedError
 from compiler.frontend.program import Program, Request
@@ -39,6 +36,7 @@ from compiler.precision.recipe import Layer, Recipe
 from compiler.validate import contract
 from compiler.validate.judge import judge, judge_either_way
 from compiler.validate.reopening import Reopening
+from compiler.verdicts import Terms, Verdict
 
 if TYPE_CHECKING:
     import onnx_ir as ir

@@ -11,8 +11,9 @@ from typing import Any
 
 from compiler import __version__, terms
 from compiler.bundle import signature_to_json
-from compiler.contracts import Reference, Verdict
+from compiler.cases import Reference
 from compiler.driver import Job, Outcome
+from compiler.verdicts import Verdict
 
 # The packages whose version can change a number.
 _PACKAGES = ("torch", "onnx", "onnx-ir", "onnxscript", "onnxruntime", "onnxsim", "transformers", "numpy", "ml_dtypes")

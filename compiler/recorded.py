@@ -7,10 +7,10 @@ from contextlib import contextmanager
 
 from compiler import terms
 from compiler.bundle import Bundle, signature_from_json
-from compiler.contracts import Terms
 from compiler.errors import CompileError
 from compiler.frontend.program import InputRange
 from compiler.frontend.reference import ReferencePlan
+from compiler.verdicts import Terms
 
 
 def agreed(bundle: Bundle, *, trust: bool) -> Terms:

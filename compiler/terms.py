@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from compiler.bundle import sha256
-from compiler.contracts import Terms
 from compiler.errors import CompileError
+from compiler.verdicts import Terms
 
 
 def asked(

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import onnx_ir as ir
 
-from compiler.contracts import Inside, Progress, Reference, Terms, Verdict
+from compiler.cases import Reference
+from compiler.contracts import Inside, Progress
 from compiler.diagnose import evidence
 from compiler.diagnose.diagnosis import Diagnosis, Judged, Stage, together
 from compiler.diagnose.finding import Finding
@@ -21,6 +22,7 @@ from compiler.diagnose.wrong_kernel import KernelSearch
 from compiler.diagnose.wrong_pass import find_pass
 from compiler.diagnose.wrong_places import find
 from compiler.ir.provenance import operation
+from compiler.verdicts import Terms, Verdict
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,10 @@ from typing import Any, Literal
 import numpy as np
 import onnx_ir as ir
 
-from compiler.contracts import Array, Arrays, OutputVerdict, dtype_name
+from compiler.contracts import Array, Arrays, dtype_name
 from compiler.diagnose.finding import Finding
 from compiler.ir.provenance import describe, provenance
+from compiler.verdicts import OutputVerdict
 
 Stage = Literal["none", "exporter", "pass", "runtime", "unknown"]
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 
 import onnx_ir as ir
 
-from compiler.contracts import Arrays, OutputVerdict
+from compiler.contracts import Arrays
 from compiler.diagnose.values import Truth
+from compiler.verdicts import OutputVerdict
 
 
 @dataclass(frozen=True)

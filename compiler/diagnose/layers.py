@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from compiler.contracts import Array, Arrays, Case
+from compiler.cases import Case
+from compiler.contracts import Array, Arrays
 from compiler.diagnose.cut import piece
 from compiler.diagnose.runtime import Runtime
 from compiler.diagnose.values import made

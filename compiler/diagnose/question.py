@@ -6,11 +6,13 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from compiler.contracts import Arrays, Case, OutputVerdict, Reference, Terms, Verdict
+from compiler.cases import Case, Reference
+from compiler.contracts import Arrays
 from compiler.errors import CompileError
 from compiler.ir.evaluate import Evaluator
 from compiler.validate.compare import compare
 from compiler.validate.units import Units, units
+from compiler.verdicts import OutputVerdict, Terms, Verdict
 
 _OTHERS = 2  # cases beside those that the verdict names
 

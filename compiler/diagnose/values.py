@@ -8,9 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from compiler.contracts import Array, Arrays, Case, OutputVerdict
+from compiler.cases import Case
+from compiler.contracts import Array, Arrays
 from compiler.ir.evaluate import Evaluator
 from compiler.validate.compare import compare
+from compiler.verdicts import OutputVerdict
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import onnx_ir as ir
 
-from compiler.contracts import Array, Arrays, OutputVerdict
+from compiler.contracts import Array, Arrays
 from compiler.diagnose.cut import given_to, handed_on, piece, reads, slice_of
 from compiler.diagnose.finding import Finding
 from compiler.diagnose.question import Question
@@ -19,6 +19,7 @@ from compiler.diagnose.runtime import Runtime
 from compiler.diagnose.search import Clock, narrow, reduce
 from compiler.diagnose.values import Truth
 from compiler.diagnose.wrong_places import GRAPH
+from compiler.verdicts import OutputVerdict
 
 
 class KernelSearch:

@@ -10,12 +10,12 @@ from collections.abc import Collection
 
 import onnx_ir as ir
 
-from compiler.contracts import OutputVerdict
 from compiler.diagnose.cut import given_to, piece, slice_of
 from compiler.diagnose.finding import Finding
 from compiler.diagnose.question import Question
 from compiler.diagnose.search import Clock
 from compiler.diagnose.values import Truth, made, run_given
+from compiler.verdicts import OutputVerdict
 
 _TRIED = 32  # suspects that are tried alone
 

@@ -8,7 +8,8 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from compiler.contracts import Array, Scores, dtype_name
+from compiler.cases import Scores
+from compiler.contracts import Array, dtype_name
 from compiler.unit import epsilon_named
 
 # Whoever judges allows less than this; what lies farther off cannot be accepted and need not be kept.

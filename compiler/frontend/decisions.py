@@ -18,7 +18,7 @@ import torch
 from torch.export import ExportedProgram
 from torch.fx import GraphModule
 
-from compiler.contracts import Decision
+from compiler.cases import Decision
 from compiler.frontend.deciding import Deciding, Values, deciding, may_decide
 from compiler.frontend.program import NO_PINS, Pins
 from compiler.unit import Unit, epsilon_named, floor_of, unlucky

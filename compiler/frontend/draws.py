@@ -10,7 +10,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from compiler.contracts import ORDINARY, Array, Arrays
+from compiler.cases import ORDINARY
+from compiler.contracts import Array, Arrays
 from compiler.frontend.program import InputRange
 
 KINDS = ("tiny", "large", "heavy-tailed", "constant", "zeros")

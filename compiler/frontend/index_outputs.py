@@ -20,7 +20,8 @@ from torch.fx import GraphModule, Interpreter, Node
 from torch.fx.node import map_arg
 from torch.utils import _pytree as pytree
 
-from compiler.contracts import Array, Arrays, Scores
+from compiler.cases import Scores
+from compiler.contracts import Array, Arrays
 from compiler.frontend.arrays import to_numpy
 from compiler.frontend.call import Constant
 from compiler.frontend.candidates import thinned

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from compiler.contracts import Array, Arrays, Scores
+from compiler.cases import Scores
+from compiler.contracts import Array, Arrays
 from compiler.frontend.candidates import thinned
 from compiler.ir.evaluate import Evaluator
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import onnx_ir as ir
 
-from compiler.contracts import Array, Arrays, Dim, Scores, Source, TensorSpec
+from compiler.cases import Scores
+from compiler.contracts import Array, Arrays, Dim, Source, TensorSpec
 from compiler.errors import CompileError, UsageError
 from compiler.frontend import graph_ranges
 from compiler.frontend.decisions import Decisions, Own, Wide

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from compiler.contracts import Array, Arrays, Decision, Inside, Scores, Source, TensorSpec
+from compiler.cases import Decision, Scores
+from compiler.contracts import Array, Arrays, Inside, Source, TensorSpec
 
 if TYPE_CHECKING:
     import onnx_ir as ir

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from compiler.contracts import ORDINARY, Arrays, Branch, Case, Decision, Dim, Edge, Reference, TensorSpec
+from compiler.cases import ORDINARY, Branch, Case, Decision, Edge, Reference
+from compiler.contracts import Arrays, Dim, TensorSpec
 from compiler.errors import CompileError
 from compiler.frontend import draws
 from compiler.frontend import sizes as plan

@@ -15,7 +15,8 @@ from torch.export import ExportedProgram
 from torch.fx.experimental.symbolic_shapes import ConstraintViolationError
 from torch.utils import _pytree as pytree
 
-from compiler.contracts import Array, Arrays, Dim, Inside, Scores, Source, TensorSpec
+from compiler.cases import Scores
+from compiler.contracts import Array, Arrays, Dim, Inside, Source, TensorSpec
 from compiler.errors import CompileError, UsageError
 from compiler.frontend import graph_ranges, loops, onnx_export
 from compiler.frontend.arguments import arrange, parameters_of

@@ -8,11 +8,13 @@ from importlib import import_module
 
 import onnx_ir as ir
 
-from compiler.contracts import ORDINARY, Case, Check, Reference, Terms, Verdict
+from compiler.cases import ORDINARY, Case, Reference
+from compiler.contracts import Check
 from compiler.ir.evaluate import Evaluator
 from compiler.precision.boundaries import Boundaries
 from compiler.precision.recipe import Layer, Recipe, Samples
 from compiler.validate.judge import judge
+from compiler.verdicts import Terms, Verdict
 
 Rewrite = Callable[[ir.Model, Recipe, Samples | None], tuple[Layer, ...]]
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from compiler.contracts import ORDINARY, Arrays, Clause, Reference, Signature, TensorSpec, Terms, Verdict
+from compiler.cases import ORDINARY, Reference
+from compiler.contracts import Arrays, Signature, TensorSpec
 from compiler.validate import contract
+from compiler.verdicts import Clause, Terms, Verdict
 
 # Of all numbers of an output together, in every case. What points at something may point elsewhere now and then.
 _COSINE = {"float16": 0.9999, "bfloat16": 0.999, "int8": 0.99, "int4": 0.98}

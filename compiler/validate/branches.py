@@ -13,10 +13,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from compiler.contracts import Array, Arrays, Branch, Case, Decision, Otherwise, OutputVerdict, Terms, Verdict
+from compiler.cases import Branch, Case, Decision, Otherwise
+from compiler.contracts import Array, Arrays
 from compiler.unit import Unit
 from compiler.validate.compare import compare
 from compiler.validate.units import Units, epsilon_of, real
+from compiler.verdicts import OutputVerdict, Terms, Verdict
 
 MOST = 16  # decisions that are tried in one case
 PATIENCE = 120.0  # seconds for all of them, in all cases

@@ -14,12 +14,14 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from compiler.contracts import Array, Arrays, Case, Element, OutputVerdict, Terms, Verdict, dtype_name
+from compiler.cases import Case
+from compiler.contracts import Array, Arrays, dtype_name
 from compiler.unit import Unit
 from compiler.validate import contract
 from compiler.validate.indices import judge_indices
 from compiler.validate.slices import Errors, Slice, Slices
 from compiler.validate.units import Units, epsilon_of, kinds, own_error, proves_nothing, real, units, weakness
+from compiler.verdicts import Element, OutputVerdict, Terms, Verdict
 
 POOLED = 8.0  # units that all elements together may be off, rms
 

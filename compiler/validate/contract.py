@@ -13,11 +13,13 @@ from typing import Any, Literal
 
 import numpy as np
 
-from compiler.contracts import Array, Arrays, Case, Clause, OutputVerdict, Promise, Signature, Terms
+from compiler.cases import Case
+from compiler.contracts import Array, Arrays, Signature
 from compiler.errors import CompileError, UsageError, did_you_mean
 from compiler.unit import Floats
 from compiler.validate.metrics import METRICS, Metric
 from compiler.validate.units import epsilon_of, real
+from compiler.verdicts import Clause, OutputVerdict, Promise, Terms
 
 Function = Callable[[Array, Array], Any]
 Pair = tuple[Case, Arrays]

@@ -12,10 +12,12 @@ from collections.abc import Iterable, Iterator, Mapping
 import numpy as np
 import numpy.typing as npt
 
-from compiler.contracts import Array, Arrays, Bounded, Check, Edge, EdgeVerdict, dtype_name
+from compiler.cases import Edge
+from compiler.contracts import Array, Arrays, Bounded, Check, dtype_name
 from compiler.errors import CompileError, UsageError
 from compiler.unit import Floats, Unit
 from compiler.validate.units import real
+from compiler.verdicts import EdgeVerdict
 
 _NUMBERS = "numbers"
 

@@ -13,9 +13,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from compiler.contracts import Array, Arrays, Case, Element, OutputVerdict, Scores
+from compiler.cases import Case, Scores
+from compiler.contracts import Array, Arrays
 from compiler.unit import Floats, Unit, epsilon_named, floor_of, unlucky
 from compiler.validate.units import Mask
+from compiler.verdicts import Element, OutputVerdict
 
 Pair = tuple[Case, Arrays]
 

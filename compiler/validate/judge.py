@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from compiler.contracts import ORDINARY, Arrays, Check, Otherwise, Reference, Terms, Verdict
+from compiler.cases import ORDINARY, Otherwise, Reference
+from compiler.contracts import Arrays, Check
 from compiler.validate.branches import judge_cases, kept
 from compiler.validate.edges import differing, judge_edges
 from compiler.validate.stored import StoredReference
 from compiler.validate.units import Units, units
+from compiler.verdicts import Terms, Verdict
 
 
 def judge(reference: Reference, answer: Check, terms: Terms) -> Verdict:

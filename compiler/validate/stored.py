@@ -16,13 +16,15 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from compiler.contracts import Array, Arrays, Branch, Case, Decision, Edge, Scores, Terms, dtype_name
+from compiler.cases import Branch, Case, Decision, Edge, Scores
+from compiler.contracts import Array, Arrays, dtype_name
 from compiler.errors import CompileError
 from compiler.unit import Unit
 from compiler.validate import stored_edges
 from compiler.validate.contract import NO_TERMS, clauses_for
 from compiler.validate.plain_arrays import plain, typed
 from compiler.validate.units import Units, units
+from compiler.verdicts import Terms
 
 LIMIT = 16 * 2**20  # bytes of arrays that a bundle keeps in full
 SAMPLE = 4096  # elements of an output that a thinned case keeps

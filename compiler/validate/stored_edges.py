@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from compiler.contracts import Arrays, Edge, dtype_name
+from compiler.cases import Edge
+from compiler.contracts import Arrays, dtype_name
 from compiler.validate.plain_arrays import plain, typed
 
 LIMIT = 8 * 2**20  # bytes of arrays that all of them may take

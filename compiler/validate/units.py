@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from compiler.contracts import ORDINARY, Array, Case, dtype_name
+from compiler.cases import ORDINARY, Case
+from compiler.contracts import Array, dtype_name
 from compiler.unit import Floats, Unit, epsilon_named, floor_of, is_complex, unlucky
 
 LOST = 32.0  # times what it is on ordinary data, above which other data proves nothing; sound data is below 3

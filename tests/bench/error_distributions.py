@@ -28,10 +28,11 @@ sys.path.insert(0, str(ROOT))
 
 from backends.isolated import IsolatedBackend  # noqa: E402
 from compiler import driver  # noqa: E402
-from compiler.contracts import SilentProgress, Verdict  # noqa: E402
+from compiler.contracts import SilentProgress  # noqa: E402
 from compiler.errors import PlumblineError  # noqa: E402
 from compiler.frontend.program import Request  # noqa: E402
 from compiler.validate.judge import judge  # noqa: E402
+from compiler.verdicts import Verdict  # noqa: E402
 from models.table import factory, models  # noqa: E402
 
 FOUND = ROOT / "build" / "error_distributions.jsonl"

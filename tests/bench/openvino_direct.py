@@ -21,7 +21,8 @@ import torch
 
 import backends
 import compiler
-from compiler.contracts import Array, Arrays, Case
+from compiler.cases import Case
+from compiler.contracts import Array, Arrays
 from compiler.frontend.naming import nest
 from compiler.validate import stored
 

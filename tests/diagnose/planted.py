@@ -10,11 +10,11 @@ from typing import Any, ClassVar
 import numpy as np
 import onnx_ir as ir
 
+from compiler.cases import Case, Reference
 from compiler.contracts import (
     Array,
     Arrays,
     Artifact,
-    Case,
     Check,
     Closing,
     Dim,
@@ -22,11 +22,9 @@ from compiler.contracts import (
     Legality,
     Probe,
     Ready,
-    Reference,
     Session,
     Signature,
     SilentProgress,
-    Terms,
 )
 from compiler.diagnose.bisect import Suspects, bisect
 from compiler.diagnose.diagnosis import Diagnosis
@@ -40,6 +38,7 @@ from compiler.ir.store import save
 from compiler.ir.verify import signature_of
 from compiler.passes import pipeline
 from compiler.validate.judge import judge
+from compiler.verdicts import Terms
 
 Spoil = Callable[[ir.Model], bool]  # changes a graph in place, and says whether it did
 

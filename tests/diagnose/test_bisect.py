@@ -14,7 +14,8 @@ import onnx_ir as ir
 import pytest
 from planted import FAULTS, Plant, Spoil, SpoilingStep, Target, reference_of, spoiled
 
-from compiler.contracts import Array, Arrays, Artifact, Case, Closing, Dim, Session, SilentProgress, Terms
+from compiler.cases import Case
+from compiler.contracts import Array, Arrays, Artifact, Closing, Dim, Session, SilentProgress
 from compiler.diagnose.bisect import Suspects, bisect
 from compiler.diagnose.question import Question
 from compiler.diagnose.search import Clock
@@ -23,6 +24,7 @@ from compiler.passes import pipeline
 from compiler.passes.infer_shapes import InferShapes
 from compiler.validate.judge import judge
 from compiler.validate.units import units
+from compiler.verdicts import Terms
 
 TEXT = """
 <ir_version: 10, opset_import: ["": 24]>

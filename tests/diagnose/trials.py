@@ -20,7 +20,8 @@ import onnx_ir as ir
 from planted import FAULTS, NameNodes, Plant, SpoilingStep, Target, can_be_spoiled, spoiled
 from random_graphs import random_graph
 
-from compiler.contracts import Arrays, Case, Dim, Inside, Reference
+from compiler.cases import Case, Reference
+from compiler.contracts import Arrays, Dim, Inside
 from compiler.diagnose.diagnosis import Diagnosis
 from compiler.errors import PlumblineError
 from compiler.passes.infer_shapes import InferShapes

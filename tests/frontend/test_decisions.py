@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from compiler.contracts import Arrays, Case
+from compiler.cases import Case
+from compiler.contracts import Arrays
 from compiler.frontend.decisions import KEPT, decides
 from compiler.frontend.open import open_program
 from compiler.frontend.prepare import trace

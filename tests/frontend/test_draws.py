@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from compiler.contracts import ORDINARY
+from compiler.cases import ORDINARY
 from compiler.frontend.draws import KINDS, of_kind, shaken
 from compiler.frontend.examples import numpy_dtype
 from compiler.frontend.program import InputRange

@@ -10,7 +10,8 @@ import onnx
 import pytest
 import torch
 
-from compiler.contracts import Array, Case, Scores
+from compiler.cases import Case, Scores
+from compiler.contracts import Array
 from compiler.frontend.index_outputs import IndexOutputs
 from compiler.frontend.open import open_program
 from compiler.frontend.prepare import trace

@@ -14,7 +14,8 @@ import torch
 from torch import nn
 from torch._higher_order_ops.while_loop import while_loop
 
-from compiler.contracts import ORDINARY, Source
+from compiler.cases import ORDINARY
+from compiler.contracts import Source
 from compiler.errors import CompileError, PlumblineError
 from compiler.frontend.open import open_program
 from compiler.frontend.oracle import float64_oracle

@@ -8,7 +8,8 @@ import numpy as np
 import onnx
 import pytest
 
-from compiler.contracts import Arrays, Case
+from compiler.cases import Case
+from compiler.contracts import Arrays
 from compiler.frontend.open import open_program
 from compiler.frontend.prepare import trace
 from compiler.frontend.program import Program, Request

@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import nn
 
-from compiler.contracts import Arrays, Reference, Source, TensorSpec
+from compiler.cases import Reference
+from compiler.contracts import Arrays, Source, TensorSpec
 from compiler.errors import CompileError, UsageError
 from compiler.frontend.draws import KINDS
 from compiler.frontend.prepare import trace

@@ -19,7 +19,8 @@ from outcome import PASSED, REFUSED, WRONG, Outcome, of_error
 from backends import registry
 from backends.checked import CheckedSession
 from compiler import driver
-from compiler.contracts import Backend, Captured, Check, Reference, Terms
+from compiler.cases import Reference
+from compiler.contracts import Backend, Captured, Check
 from compiler.errors import CompileError, PlumblineError
 from compiler.frontend.open import open_program
 from compiler.frontend.prepare import trace
@@ -27,6 +28,7 @@ from compiler.frontend.program import Request
 from compiler.frontend.reference import ReferencePlan, compute
 from compiler.ir.evaluate import Evaluator
 from compiler.validate.judge import judge
+from compiler.verdicts import Terms
 
 TARGETS = ("onnxruntime", "openvino", "tvm")
 FRONT = "front"  # what happened before any target

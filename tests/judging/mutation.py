@@ -29,12 +29,14 @@ import numpy as np
 from faults import AnswerFault, Answers, GraphFault, NoPlaceError
 from zoo_graphs import HOME, MODELS, Kept, kept
 
-from compiler.contracts import Array, Arrays, Case, Reference, Terms
+from compiler.cases import Case, Reference
+from compiler.contracts import Array, Arrays
 from compiler.errors import PlumblineError
 from compiler.ir.evaluate import Evaluator
 from compiler.unit import Floats, Unit
 from compiler.validate.judge import judge
 from compiler.validate.units import of_kind, units
+from compiler.verdicts import Terms
 
 FAULTS: tuple[GraphFault | AnswerFault, ...] = (
     *faults_of_weights.FAULTS,

@@ -24,13 +24,15 @@ from zoo_graphs import HOME, MODELS, ROOT, TABLE
 from backends import registry
 from backends.checked import CheckedSession
 from compiler import driver
-from compiler.contracts import Captured, Case, Otherwise, Reference, Session, Terms
+from compiler.cases import Case, Otherwise, Reference
+from compiler.contracts import Captured, Session
 from compiler.frontend import sizes
 from compiler.frontend.open import open_program
 from compiler.frontend.prepare import trace
 from compiler.frontend.program import Program, Request
 from compiler.frontend.reference import ReferencePlan, branch
 from compiler.validate.judge import judge_either_way
+from compiler.verdicts import Terms
 
 TARGETS = ("onnxruntime", "openvino", "tvm")
 DRAWS = 20

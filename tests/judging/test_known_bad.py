@@ -20,7 +20,8 @@ from torch import nn
 
 import compiler
 from compiler import driver
-from compiler.contracts import Array, Arrays, Case, Reference, Terms, Verdict
+from compiler.cases import Case, Reference
+from compiler.contracts import Array, Arrays
 from compiler.errors import CompileError
 from compiler.frontend.open import open_program
 from compiler.frontend.prepare import trace
@@ -28,6 +29,7 @@ from compiler.frontend.program import Request
 from compiler.frontend.reference import compute
 from compiler.ir.evaluate import Evaluator
 from compiler.validate.judge import judge
+from compiler.verdicts import Terms, Verdict
 
 Answer = Callable[[Arrays], dict[str, Array]]
 

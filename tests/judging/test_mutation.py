@@ -10,9 +10,10 @@ import pytest
 from mutation import FAULTS, MUST_BE_CAUGHT, Planted, curve, effect, missed, plant_all, table
 from zoo_graphs import Kept, kept
 
-from compiler.contracts import Reference, Terms
+from compiler.cases import Reference
 from compiler.ir.evaluate import Evaluator
 from compiler.validate.judge import judge
+from compiler.verdicts import Terms
 
 SECONDS = 10.0  # of computing
 MODELS = ("vit", "gru")  # small, and between them with nearly every kind of place

@@ -12,13 +12,15 @@ import pytest
 import torch
 from torch import nn
 
-from compiler.contracts import Array, Arrays, Branch, Case, Decision, Reference, Terms, Verdict
+from compiler.cases import Branch, Case, Decision, Reference
+from compiler.contracts import Array, Arrays
 from compiler.frontend.open import open_program
 from compiler.frontend.prepare import trace
 from compiler.frontend.program import Program, Request
 from compiler.frontend.reference import branch, compute
 from compiler.validate import stored
 from compiler.validate.judge import judge_again, judge_either_way
+from compiler.verdicts import Terms, Verdict
 
 
 class Experts(nn.Module):

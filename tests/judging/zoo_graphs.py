@@ -12,7 +12,7 @@ from typing import Any
 import onnx_ir as ir
 
 from compiler import driver
-from compiler.contracts import Case, Reference
+from compiler.cases import Case, Reference
 from compiler.frontend.open import open_program
 from compiler.frontend.prepare import trace
 from compiler.frontend.program import Request

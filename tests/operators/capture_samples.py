@@ -22,7 +22,8 @@ from torch.onnx._internal.exporter._registration import ONNXRegistry
 from workers import outcomes
 
 from compiler import driver
-from compiler.contracts import Arrays, Case
+from compiler.cases import Case
+from compiler.contracts import Arrays
 from compiler.errors import PlumblineError
 from compiler.frontend.arrays import to_numpy
 from compiler.frontend.open import open_program

@@ -13,7 +13,8 @@ from samples import not_counted, operators
 
 from backends.checked import CheckedSession
 from compiler import driver
-from compiler.contracts import Arrays, Backend, Captured, Case, Ready, Source
+from compiler.cases import Case
+from compiler.contracts import Arrays, Backend, Captured, Ready, Source
 from compiler.graph_files import GRAPH
 from compiler.ir.verify import signature_of
 from compiler.validate import stored

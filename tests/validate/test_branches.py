@@ -10,12 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from compiler.contracts import Array, Arrays, Branch, Case, Decision, Reference, Terms
+from compiler.cases import Branch, Case, Decision, Reference
+from compiler.contracts import Array, Arrays
 from compiler.errors import CompileError
 from compiler.validate import stored
 from compiler.validate.branches import MOST, kept
 from compiler.validate.judge import judge_again, judge_either_way
 from compiler.validate.units import units
+from compiler.verdicts import Terms
 
 SIZE = 64
 

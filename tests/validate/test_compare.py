@@ -8,8 +8,10 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from compiler.contracts import Array, Case, OutputVerdict, Verdict
+from compiler.cases import Case
+from compiler.contracts import Array
 from compiler.validate.compare import compare
+from compiler.verdicts import OutputVerdict, Verdict
 
 DTYPES = {"float32": np.float32, "float64": np.float64, "float16": np.float16, "bfloat16": ml_dtypes.bfloat16}
 FLOATS = sorted(DTYPES)

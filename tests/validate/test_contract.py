@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compiler.contracts import Array, Case, OutputVerdict, Signature, TensorSpec, Terms
+from compiler.cases import Case
+from compiler.contracts import Array, Signature, TensorSpec
 from compiler.errors import CompileError, PlumblineError, UsageError
 from compiler.validate.compare import compare
 from compiler.validate.contract import fits, parse, refuse_unheld, tolerance
+from compiler.verdicts import OutputVerdict, Terms
 
 Function = Callable[[Array, Array], Any]
 

@@ -7,12 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compiler.contracts import Array, Arrays, Case, Edge, Reference, Terms
+from compiler.cases import Case, Edge, Reference
+from compiler.contracts import Array, Arrays
 from compiler.errors import CompileError
 from compiler.report import words
 from compiler.unit import Unit
 from compiler.validate.edges import judge_edges
 from compiler.validate.judge import judge
+from compiler.verdicts import Terms
 
 NAN, INF = np.nan, np.inf
 UNIT = Unit(rms=1e-7, worst=3e-7, epsilon=2.0**-23, scale=1.0, unlucky=1.0)

@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from compiler.contracts import Array, Case, OutputVerdict
+from compiler.cases import Case
+from compiler.contracts import Array
 from compiler.frontend.candidates import thinned
 from compiler.validate import stored
 from compiler.validate.compare import compare
+from compiler.verdicts import OutputVerdict
 
 ROWS, CANDIDATES = 40, 30
 

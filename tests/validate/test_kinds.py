@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from compiler.contracts import ORDINARY, Array, Case
+from compiler.cases import ORDINARY, Case
+from compiler.contracts import Array
 from compiler.validate.compare import compare
 
 ELEMENTS = 256

@@ -7,8 +7,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from compiler.contracts import Array, Case, OutputVerdict
+from compiler.cases import Case
+from compiler.contracts import Array
 from compiler.validate.compare import compare
+from compiler.verdicts import OutputVerdict
 
 SINGLE = np.float32
 ROWS, COLUMNS, LENGTH = 48, 40, 96

@@ -11,12 +11,14 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from compiler.contracts import ORDINARY, Arrays, Case, Terms
+from compiler.cases import ORDINARY, Case
+from compiler.contracts import Arrays
 from compiler.errors import CompileError
 from compiler.validate import stored
 from compiler.validate.compare import compare
 from compiler.validate.contract import parse
 from compiler.validate.units import units as compare_units
+from compiler.verdicts import Terms
 
 ELEMENTS = 3 * stored.SAMPLE
 

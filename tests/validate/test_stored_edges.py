@@ -8,7 +8,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from compiler.contracts import Edge
+from compiler.cases import Edge
 from compiler.validate import stored_edges
 
 EDGES = (

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from compiler.contracts import Array, Case
+from compiler.cases import Case
+from compiler.contracts import Array
 from compiler.unit import Unit, unlucky
 from compiler.validate.units import units
 
