@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import onnx_ir as ir
 
 from compiler.ir.opsets import schema_at
+from compiler.ir.subgraphs import subgraphs_of
 from compiler.ir.text import dtype_text
 from compiler.passes.rewriting import constant, input_of, is_constant, is_op
 from compiler.precision.candidates import is_kept
@@ -46,8 +47,8 @@ class _Planner:
 
     def run(self) -> Plan:
         for node in self._model.graph:
-            if not any(map(is_single, node.outputs)):
-                continue  # it gives no floats of this kind, and takes what it takes in float32
+            if not any(map(is_single, node.outputs)) or not (any(map(is_single, node.inputs)) or subgraphs_of(node)):
+                continue  # there is nothing in it that could be in 16 bits
             taken = _taken(node, self._plan.dtype, self._model.opset_imports)
             why = self._obstacle(node, taken)
             if not why and self._goes_along(node):
