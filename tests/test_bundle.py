@@ -64,7 +64,7 @@ def test_a_moved_bundle_loads(bundle: Path, tmp_path: Path) -> None:
         assert session(ONES)["output"].shape == (2, 4)
 
 
-@pytest.mark.parametrize("name", ["model.onnx", "report.md", "reference/case-0.npz"])
+@pytest.mark.parametrize("name", ["model.onnx", "report.md", "report.html", "reference/case-0.npz"])
 def test_one_flipped_bit_is_refused(bundle: Path, name: str) -> None:
     content = bytearray((bundle / name).read_bytes())
     content[len(content) // 2] ^= 1
