@@ -47,6 +47,7 @@ class OnnxRuntime:
         return settings.HELP
 
     def passes(self) -> Sequence[Any]:
+        from backends.onnxruntime.passes.empty_reductions import EmptyReductions
         from backends.onnxruntime.passes.few_bit_weights import FewBitWeights
         from backends.onnxruntime.passes.fit_kernels import FitKernels
         from backends.onnxruntime.passes.fit_masks import FitMasks
@@ -68,6 +69,7 @@ class OnnxRuntime:
             SequenceMajor(),
             FloatModulo(),
             PreciseTransforms(),
+            EmptyReductions(),
             ScatterRows(),
             NamePadAxes(),
             QuickGelu(),

@@ -126,3 +126,9 @@ def test_a_gru_and_an_lstm_with_a_bias_make_a_number_of_a_nan(operator: str, gat
 
 def test_an_rnn_keeps_a_nan() -> None:
     assert np.isnan(_after_a_nan("RNN", 1, bias=True)).all()
+
+
+def test_a_sum_of_nothing_keeps_the_axis_that_it_takes_away() -> None:
+    body = "(float[2,0] x) => (float[?] y) <int64[1] a = {-1}> { y = ReduceSum<keepdims = 0>(x, a) }"
+    result = session(body, LEVELS.ORT_DISABLE_ALL).run(None, {"x": np.zeros((2, 0), np.float32)})[0]
+    assert result.shape == (2, 0)  # and not (2,)

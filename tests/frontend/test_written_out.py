@@ -237,7 +237,7 @@ def test_equations() -> None:
 
 def test_factors() -> None:
     rewritten(random(2, 3, 5), of=[torch.linalg.lu, torch.linalg.lu_factor])
-    rewritten(random(3, 4, 4), of=[torch.linalg.slogdet, torch.matrix_exp], rtol=1e-4, atol=1e-5)
+    rewritten(random(3, 4, 4), of=[torch.linalg.slogdet, torch.det, torch.logdet, torch.matrix_exp], rtol=1e-4, atol=1e-5)
     rewritten(
         definite(2),
         of=[
@@ -331,3 +331,24 @@ def test_a_single_number_is_indexed_in_a_program() -> None:
     program = open_program(Request(Calls((lambda x: x.index_select(0, torch.tensor([0])),))))
     trace(program, (), {"tensors.0": np.array(2, np.float32)}, seed=0, effort="quick")
     assert program.capture(24).graph.outputs[0].shape == ()
+
+
+@pytest.mark.filterwarnings("ignore:.*degrees of freedom")
+def test_spreads_of_too_few_elements_are_unknown() -> None:
+    for x in (torch.tensor([2.0]), torch.ones(0)):
+        rewritten(x, of=[torch.var, torch.std, torch.var_mean, torch.std_mean])
+
+
+def test_norms_and_quotients() -> None:
+    x = torch.tensor(-2.0)
+    rewritten(x, of=[lambda x: torch.linalg.vector_norm(x, 3), lambda x: torch.topk(x, 1)])
+    x = random(5)
+    rewritten(
+        x,
+        of=[
+            lambda x: torch.linalg.norm(x, INF, keepdim=True),
+            lambda x: torch.divide(x, torch.arange(1, 6)),
+            lambda x: F.binary_cross_entropy_with_logits(20 * x, x.sigmoid()),
+            lambda x: F.binary_cross_entropy_with_logits(x, x.sigmoid(), x.abs(), reduction="sum", pos_weight=x.exp()),
+        ],
+    )

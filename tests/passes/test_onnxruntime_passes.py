@@ -9,6 +9,7 @@ import pytest
 from check import apply, check_unchanged, draw, parse, same_numbers
 
 import backends
+from backends.onnxruntime.passes.empty_reductions import EmptyReductions
 from backends.onnxruntime.passes.fit_kernels import FitKernels
 from backends.onnxruntime.passes.older_roi_align import OlderRoiAlign
 from backends.onnxruntime.passes.precise_transforms import PreciseTransforms
@@ -207,3 +208,21 @@ def test_the_scores_of_a_masked_attention() -> None:
 def test_an_attention_that_the_kernel_computes_right_stays() -> None:
     graph = f"{MASKED}) => (float[1,2,4,8] y) {{ y = Attention(q, k, v, m) }}"
     check_unchanged(SplitAttention(LEGALITY), header(24) + graph)
+
+
+NOTHING = "(float[2,0] x) => (float[2] y) <int64[1] a = {-1}> { y = OPERATOR<keepdims = 0>(x, a) }"
+
+
+@pytest.mark.parametrize(
+    ("operator", "neutral"),
+    [("ReduceSum", 0), ("ReduceProd", 1), ("ReduceL2", 0), ("ReduceLogSum", -np.inf), ("ReduceMean", np.nan)],
+)
+def test_a_reduction_of_nothing_has_the_right_shape(operator: str, neutral: float) -> None:
+    model = parse(header(24) + NOTHING.replace("OPERATOR", operator))
+    assert apply(EmptyReductions(), model)
+    np.testing.assert_array_equal(run(model, {"x": np.zeros((2, 0), np.float32)})["y"], [neutral] * 2)
+
+
+def test_a_reduction_of_something_stays() -> None:
+    graph = "(float[2,3] x) => (float[2] y) <int64[1] a = {-1}> { y = ReduceSum<keepdims = 0>(x, a) }"
+    check_unchanged(EmptyReductions(), header(24) + graph)

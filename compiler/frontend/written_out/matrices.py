@@ -145,7 +145,7 @@ def _inverts(node: torch.fx.Node, given: Arguments) -> bool:
     return given["n"] < 0 and _is_square(node, given)
 
 
-# -- determinants ----------------------------------------------------------------------------------------------------
+# -- determinants: OpenVINO has no Det -------------------------------------------------------------------------------
 
 
 def _sign_and_diagonal(matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -287,12 +287,12 @@ def _invert_with_root(root: torch.Tensor, upper: bool) -> torch.Tensor:
 
 # -- the exponential: Taylor's series of a matrix that is halved until it is small, then squared as often ------------
 
-_TERMS, _SQUARINGS = 9, 16
+_TERMS, _REACH, _SQUARINGS = 18, 3.0, 12
 
 
 def _exponential(matrix: torch.Tensor) -> torch.Tensor:
     norm = matrix.abs().sum(-2, keepdim=True).amax(-1, keepdim=True)
-    count = (norm.clamp(min=0.5) * 2).log2().ceil().clamp(max=_SQUARINGS)
+    count = (norm.clamp(min=_REACH) / _REACH).log2().ceil().clamp(max=_SQUARINGS)
     matrix = matrix * (-count).exp2()
     result = one = _identity(matrix)
     for term in reversed(range(1, _TERMS + 1)):
@@ -310,9 +310,11 @@ RULES: Rules = {
     _aten.cholesky.default: Rule(_root, _is_square),
     _aten.cholesky_inverse.default: Rule(_invert_with_root, _is_square),
     _aten.cholesky_solve.default: Rule(_solve_with_root, _small("input2")),
+    _aten.det.default: Rule(_determinant, _is_square),
     _aten.inverse.default: Rule(_inverse, _is_square),
     _aten.linalg_cholesky.default: Rule(_root, _is_square),
     _aten.linalg_cholesky_ex.default: Rule(_root_ex, _is_square),
+    _aten.linalg_det.default: Rule(_determinant, _is_square),
     _aten.linalg_inv.default: Rule(_inverse, _is_square),
     _aten.linalg_inv_ex.default: Rule(_inverse_ex, _is_square),
     _aten.linalg_lu.default: Rule(_lu_parts, _is_square),
@@ -327,6 +329,7 @@ RULES: Rules = {
     _aten.linalg_solve_triangular.default: Rule(_solve_triangular, _small("self")),
     _aten.linalg_tensorinv.default: Rule(_tensor_inverse, _is_small_as_matrix),
     _aten.linalg_tensorsolve.default: Rule(_tensor_solved, _is_small_as_matrix),
+    _aten.logdet.default: Rule(_logarithm, _is_square),
     _aten.lu_solve.default: Rule(_old_lu_solve, _small("LU_data")),
     _aten.lu_unpack.default: Rule(_lu_unpack, _wants_all),
     _aten.matrix_exp.default: Rule(_exponential, _is_square),

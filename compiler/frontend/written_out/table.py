@@ -8,10 +8,20 @@ from typing import Any
 import torch
 
 from compiler.frontend.inline import arguments_of, inline, inline_parts
-from compiler.frontend.written_out import bessel, elementwise, gamma, matrices, normal, ordering, scattering, windows
+from compiler.frontend.written_out import (
+    bessel,
+    elementwise,
+    gamma,
+    matrices,
+    normal,
+    ordering,
+    scattering,
+    statistics,
+    windows,
+)
 from compiler.frontend.written_out.rule import Rules
 
-_ROOMS = (bessel, elementwise, gamma, matrices, normal, ordering, scattering, windows)
+_ROOMS = (bessel, elementwise, gamma, matrices, normal, ordering, scattering, statistics, windows)
 _RULES: Rules = {operator: rule for room in _ROOMS for operator, rule in room.RULES.items()}
 
 
