@@ -7,20 +7,26 @@ factor of the inverse of H.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from compiler.contracts import Array
-from compiler.precision.rounding import Grid, Rounded, fit
+from compiler.precision.rounding import Grid, Rounded, Scales, fit
 
 _BLOCK = 128  # columns whose corrections to all the others are made together
 _DAMPING = 0.01  # of the mean of H's diagonal is added to it, for what the samples have not shown
 
 
-def gptq(rows: Array, second: Array, grid: Grid) -> Rounded:
-    """`second` is H. Columns that matter most come first, while there are many others to correct them."""
+def gptq(layers: Sequence[tuple[Array, Grid]], second: Array) -> tuple[Rounded, ...]:
+    """For layers with one input; `second` is H. Columns that matter most come first, while there are many others to
+    correct them."""
     order = np.argsort(-np.diag(second), kind="stable")
     upper = _upper(second[np.ix_(order, order)])
-    scales = fit(rows, grid, second)
+    return tuple(_rounded(rows, grid, fit(rows, grid, second), order, upper) for rows, grid in layers)
+
+
+def _rounded(rows: Array, grid: Grid, scales: Scales, order: Array, upper: Array) -> Rounded:
     group = order // (grid.size or len(order))
     left = np.ascontiguousarray(rows.T[order])  # a column of the weights is a row here, contiguous
     codes = np.empty(left.shape, np.int8 if grid.symmetric else np.uint8)

@@ -28,6 +28,7 @@ from compiler.precision.weights_stored import store
 METHODS = ("auto", "rtn", "gptq", "awq")
 _NEEDING_SAMPLES = ("gptq", "awq")
 SMALLEST_GROUP = 16  # what runtimes take
+_FINE = 8  # bits, with which there is nothing to gain from scales of columns
 _WORTH_A_PRODUCT = 0.9  # of the error; a scale of what goes in that nobody takes in must gain that much
 
 
@@ -128,8 +129,9 @@ class _Work:
         second = moments.second
         choices = []
         if method != "awq":
-            choices.append(_plain([gptq(rows, second, grid) for rows, grid in given], given))
-        if method != "gptq" and len(group[0].users) == 1:
+            choices.append(_plain(gptq(given, second), given))
+        coarse = any(grid.bits < _FINE for _, grid in given)
+        if (method == "awq" or (method == "auto" and coarse)) and len(group[0].users) == 1:
             choices += _scaled(awq(given, second, moments.magnitude), given, None if method == "awq" else second)
         if method == "awq":
             choices.append(_plain([nearest(rows, grid, second) for rows, grid in given], given))
@@ -161,7 +163,7 @@ def _scaled(found: Scaled | None, given: list[tuple[Array, Grid]], second: Array
         return
     rounded = found.rounded
     if second is not None:
-        rounded = tuple(gptq(rows * found.by, second / np.outer(found.by, found.by), grid) for rows, grid in given)
+        rounded = gptq([(rows * found.by, grid) for rows, grid in given], second / np.outer(found.by, found.by))
     changes = tuple(each.rows / found.by - rows for each, (rows, _) in zip(rounded, given, strict=True))
     yield _Choice(rounded, changes, found.by)
 
@@ -183,7 +185,7 @@ def _with_moments(
         widths = {name: width for names in inputs[batch] for name, width in names}
         found = measure(original, widths, samples) if widths else {}
         for group, names in zip(groups[batch], inputs[batch], strict=True):
-            seen = [found[name] for name, _ in names if found[name].count]
+            seen = [found[name] for name, _ in names if found[name].known]
             yield group, sum(seen[1:], seen[0]) if seen else None
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from compiler.contracts import Array
-from compiler.precision.observe import observe
+from compiler.precision.observe import observe_finite
 from compiler.precision.recipe import Samples
 
 AT_ONCE = 512 * 2**20  # bytes that are summed up in one pass over the samples
@@ -22,6 +22,11 @@ class Moments:
     second: Array  # of x xT
     magnitude: Array  # of |x|
     count: int
+
+    @property
+    def known(self) -> bool:
+        """Whether anything went in, and its squares are within float32."""
+        return self.count > 0 and bool(np.isfinite(self.second).all())
 
     def __add__(self, other: Moments) -> Moments:
         """Of a layer that is used twice."""
@@ -36,10 +41,11 @@ def measure(model: ir.Model, widths: Mapping[str, int], samples: Samples) -> dic
     second = {name: np.zeros((width, width), np.float32) for name, width in widths.items()}
     magnitude = {name: np.zeros(width) for name, width in widths.items()}
     count = dict.fromkeys(widths, 0)
-    for values in observe(model, widths, samples):
+    for values in observe_finite(model, widths, samples):
         for name, value in values.items():
             x = value.reshape(-1, widths[name]).astype(np.float32)
-            second[name] += x.T @ x
+            with np.errstate(over="ignore"):
+                second[name] += x.T @ x
             magnitude[name] += np.abs(x).sum(axis=0)
             count[name] += len(x)
     return {name: _means(second[name], magnitude[name], count[name]) for name in widths}

@@ -11,13 +11,13 @@ import pytest
 from weight_graphs import INT4, INT8, build, error, normal, operators, stored
 
 from compiler.contracts import Arrays
-from compiler.errors import UsageError
+from compiler.errors import CompileError, UsageError
 from compiler.ir.evaluate import Evaluator
 from compiler.ir.verify import signature_of, verify
 from compiler.precision import weights_inputs
 from compiler.precision.awq import awq, lost
 from compiler.precision.gptq import gptq
-from compiler.precision.recipe import Layer, Recipe
+from compiler.precision.recipe import Layer, Recipe, Samples
 from compiler.precision.rounding import Grid, nearest
 from compiler.precision.weights import quantize_weights
 
@@ -60,13 +60,13 @@ def test_both_are_better_than_the_nearest_on_other_data_too() -> None:
     scaled = awq([(rows, GRID)], second(learn), np.abs(learn).mean(axis=0))
     assert scaled is not None
     assert off(scaled.rows(0), rows, judge) < 0.9 * plain
-    assert off(gptq(rows, second(learn), GRID).rows, rows, judge) < 0.75 * plain
+    assert off(gptq([(rows, GRID)], second(learn))[0].rows, rows, judge) < 0.75 * plain
 
 
 @pytest.mark.parametrize("grid", [GRID, Grid(4, 32, symmetric=False), Grid(8, 0, symmetric=True)], ids=str)
 def test_gptq_stays_on_the_grid(grid: Grid) -> None:
     rows = normal(96, 64)
-    rounded = gptq(rows, second(inputs(400)), grid)
+    rounded = gptq([(rows, grid)], second(inputs(400)))[0]
     assert rounded.codes.min() >= grid.low
     assert rounded.codes.max() <= grid.high
     assert off(rounded.rows, rows, inputs(400, seed=2)) < off(nearest(rows, grid).rows, rows, inputs(400, seed=2))
@@ -74,7 +74,9 @@ def test_gptq_stays_on_the_grid(grid: Grid) -> None:
 
 def test_gptq_of_independent_columns_is_the_nearest() -> None:
     rows = normal(96, 64)
-    np.testing.assert_array_equal(gptq(rows, np.eye(64, dtype=np.float32), GRID).codes, nearest(rows, GRID).codes)
+    np.testing.assert_array_equal(
+        gptq([(rows, GRID)], np.eye(64, dtype=np.float32))[0].codes, nearest(rows, GRID).codes
+    )
 
 
 @pytest.mark.parametrize("samples", [0, 1, 3])
@@ -83,15 +85,15 @@ def test_gptq_of_columns_that_were_never_seen(samples: int) -> None:
     x = inputs(4)[:samples]
     x[:, 5] = 0
     rows = normal(96, 64)
-    rounded = gptq(rows, x.T @ x, GRID)
+    rounded = gptq([(rows, GRID)], x.T @ x)[0]
     assert np.linalg.norm(rounded.rows - rows) < 0.5 * np.linalg.norm(rows)
 
 
 def test_gptq_needs_more_than_one_block(monkeypatch: pytest.MonkeyPatch) -> None:
     rows, h = normal(20, 64), second(inputs(400))
-    whole = gptq(rows, h, GRID)
+    whole = gptq([(rows, GRID)], h)[0]
     monkeypatch.setattr("compiler.precision.gptq._BLOCK", 24)
-    parts = gptq(rows, h, GRID)
+    parts = gptq([(rows, GRID)], h)[0]
     assert np.mean(whole.codes != parts.codes) < 0.01  # sums in another order
 
 
@@ -114,7 +116,7 @@ def block() -> ir.Model:
     return build(BLOCK, r=gains, gate=normal(64, 96) / 8, up=normal(64, 96, seed=1) / 8, down=normal(96, 64) / 10)
 
 
-def quantized(model: ir.Model, recipe: Recipe, samples: Draws | None) -> tuple[ir.Model, tuple[Layer, ...]]:
+def quantized(model: ir.Model, recipe: Recipe, samples: Samples | None) -> tuple[ir.Model, tuple[Layer, ...]]:
     low = model.clone()
     layers = quantize_weights(low, recipe, samples)
     verify(low)
@@ -198,6 +200,18 @@ def test_methods_that_need_samples_say_so() -> None:
     assert "gptq" in str(caught.value.hint)
     _, layers = quantized(block(), replace(INT4, method="auto"), None)
     assert [layer.error for layer in layers] == [None] * 3
+
+
+def test_samples_that_the_model_cannot_take_are_refused_and_huge_ones_tell_nothing() -> None:
+    model = build("a = MatMul(x, w)  b = Relu(a)  y = MatMul(b, w)", w=normal(64, 64))
+    with pytest.raises(CompileError) as caught:
+        quantized(model, replace(INT4, method="auto"), [{"x": np.full((1, 64), np.nan, np.float32)}])
+    assert caught.value.code == "calibration-values"
+    huge, _ = quantized(model, replace(INT4, method="auto"), [{"x": np.full((1, 64), 1e25, np.float32)}])
+    plain, _ = quantized(model, INT4, None)
+    x = inputs(5)
+    (one,), (other,) = (Evaluator(low, precise=True)({"x": x}).values() for low in (huge, plain))
+    np.testing.assert_array_equal(one, other)
 
 
 def test_twice_gives_the_same() -> None:
