@@ -164,6 +164,25 @@ def test_a_hostile_name_is_a_name() -> None:
     assert "$\\frac{1}{0}$" in shown
 
 
+def test_numbers_that_are_none_can_be_shown() -> None:
+    told = pages.manifest(status="failed")
+    for word in ("inf", "nan"):
+        told["verdict"]["outputs"].append({**pages.output(word), "used": word, "shares": {"element": word}})
+    assert "all and more" in Read(bundle.html("net", told, 60141)).inside("td")
+    table = pages.bench_table()
+    table["rows"] += [pages.row(word, 0.002, float(word), "failed") for word in ("inf", "nan")]
+    shown = Read(bench.html("net", {**pages.bench(), "tables": [table]}))
+    assert len(shown.all("svg")) == 3
+
+
+def test_a_bench_in_which_nothing_was_timed() -> None:
+    table = {**pages.bench_table(), "rows": pages.bench_table()["rows"][-1:], "against": "", "rounds": 0}
+    shown = Read(bench.html("net", {**pages.bench(), "tables": [table], "profiles": []}))
+    assert not shown.all("svg")
+    assert "absent was not timed" in shown.inside("p")
+    assert "! absent WAS NOT TIMED" in shown.inside("strong")
+
+
 def test_the_same_is_written_the_same() -> None:
     assert page_of_bundle() == drawn("bundle")
     assert bench.html("net", pages.bench()) == drawn("bench")
