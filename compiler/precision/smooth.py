@@ -94,7 +94,13 @@ def _error(rows: Floats, largest: Floats, weights: Sequence[Array], factors: Flo
     end = float((largest / factors).max()) or 1.0
     step = 2 * end / _STEPS
     rounded = np.rint(np.clip(rows / factors, -end, end) / step) * step
-    return sum(float(np.sum((rounded @ _rounded(each * factors[:, None]) - rows @ each) ** 2)) for each in weights)
+    return sum(_off(rounded @ _rounded(each * factors[:, None]), rows @ each) for each in weights)
+
+
+def _off(got: Array, want: Array) -> float:
+    """Each row for itself: the next normalisation makes a small row as large as any other."""
+    sizes = np.sum(want**2, axis=1)
+    return float(np.sum(np.sum((got - want) ** 2, axis=1) / np.maximum(sizes, _LEAST * np.mean(sizes))))
 
 
 def _rounded(columns: Array) -> Array:
