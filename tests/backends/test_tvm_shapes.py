@@ -174,6 +174,16 @@ class TestReducing(Agreement):
         text = f"(float[n,3,4] x) => ({outputs}) <int64[1] one = {{1}}, int64[2] both = {{1, -1}}> {{ {body} }}"
         self.agree(tmp_path, text, {"x": numbers(1, 3, 4)}, {"x": numbers(5, 3, 4)}, dims=[N])
 
+    def test_sums_of_many_numbers_are_precise(self, tmp_path: Path) -> None:
+        """One after the other, 2,000 numbers of about 1 add up to errors ten times as large."""
+        text = "(float[n,4,50,10] x) => (float y, float[n,1,1,1] z) <int64[3] axes = {1, 2, 3}> {"
+        text += " y = ReduceMean<keepdims = 0>(x)  z = ReduceMean(x, axes) }"
+        x = 0.7 + 0.1 * np.abs(numbers(6, 4, 50, 10))
+        with self.opened(tmp_path, text, N) as session:
+            outputs = session({"x": x})
+        assert abs(outputs["y"] - x.mean(dtype=np.float64)) < 2e-7
+        np.testing.assert_allclose(outputs["z"], x.mean((1, 2, 3), np.float64, keepdims=True), rtol=3e-7)
+
     def test_nan_is_not_lost(self, tmp_path: Path) -> None:
         x = np.array([[1, np.nan, 3], [np.inf, -np.inf, 0], [-np.inf, -np.inf, -np.inf]], np.float32)
         text = "(float[3,3] x) => (float[3,1] a, float[3,1] b, int64[3,1] c, int64[3,1] d, float[3,1] e)"

@@ -8,12 +8,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from tvm import relax, te, tirx
 
 from backends.tvm.lower.kernels.call import DeclinedError, Kernel, Lowering
-from backends.tvm.lower.relax_tools import dtype_of, fixed, is_float32
+from backends.tvm.lower.relax_tools import dtype_of, fixed, is_float32, shape_of
 from backends.tvm.lower.vector_math import exp, f32, larger, smaller
 
 # The value is worth keeping for the rest of the row instead of being computed at each use.
@@ -158,13 +159,22 @@ def reduced(reduction: Reduction, mean: bool = False) -> Kernel:
             raise DeclinedError(f"{dtype_of(x)} is not float32")
         rank, kept = x.ty.ndim, bool(call.attrs.keepdims)
         axes = sorted(range(rank) if call.attrs.axis is None else [int(axis) % rank for axis in call.attrs.axis])
+        name, in_rows = "mean" if mean else reduction.name, partial(_reduced_rows, reduction, mean)
         if rank > 1 and axes == [rank - 1]:
-            compute = _reduced_rows(reduction, mean, kept, at.machine.vector_lanes)
-        else:
-            compute = _reduced_axes(reduction, mean, kept, axes)
-        return at.call(compute, x, name="mean" if mean else reduction.name)
+            return at.call(in_rows(kept, at.machine.vector_lanes), x, name=name)
+        if axes and axes == list(range(rank - len(axes), rank)) and 0 not in shape_of(x):
+            # One long row: added up in lanes, sums of many numbers are several times as precise.
+            lead = shape_of(x)[: axes[0]]
+            rows = at.emitter.emit(relax.op.reshape(x, (*(lead or [1]), _product(shape_of(x)[axes[0] :]))))
+            made = at.call(in_rows(False, at.machine.vector_lanes), rows, name=name)
+            return relax.op.reshape(at.emitter.emit(made), (*lead, *([1] * len(axes) if kept else [])))
+        return at.call(_reduced_axes(reduction, mean, kept, axes), x, name=name)
 
     return kernel
+
+
+def _product(extents: Sequence[Any]) -> Any:
+    return math.prod(extents[1:], start=extents[0])
 
 
 def _reduced_rows(reduction: Reduction, mean: bool, kept: bool, lanes: int) -> Callable[[te.Tensor], te.Tensor]:
