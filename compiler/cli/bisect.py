@@ -22,6 +22,7 @@ _NEEDLESS: dict[str, Any] = {
     "dump_passes": None,
     "paranoid": False,
     "strip_provenance": False,
+    "layers": False,
     "goal": None,
     "max_latency": None,
     "max_size": None,
