@@ -1,8 +1,9 @@
 """How OpenVINO's CPU plugin reaches lower precision.
 
-bfloat16 by its own hint: it then rounds what goes into products to bfloat16, and keeps sums and what is sensitive in
-float32, as the graph in bfloat16 does. Without hardware for it the hint is ignored. Its hint for float16 is never used:
-where the CPU lacks that, the plugin computes in bfloat16 instead. The graph in float16 is computed in float32.
+bfloat16 by the graph and the plugin's hint together. The graph alone would be computed in float32, with roundings; the
+hint alone is as fast and as exact, but keeps weights of 32 bits in the file. Without hardware for it the hint is ignored.
+Its hint for float16 is never used: where the CPU lacks that, the plugin computes in bfloat16 instead. The graph in float16
+is computed in float32, with roundings.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ def routes() -> Mapping[str, Route | Unavailable]:
 
 
 def routes_for(capabilities: Collection[str]) -> Mapping[str, Route | Unavailable]:
-    bfloat16 = Route("option", {"INFERENCE_PRECISION_HINT": "bf16"})
+    bfloat16 = Route(options={"INFERENCE_PRECISION_HINT": "bf16"})
     return {
         "float16": Route(),
         "bfloat16": bfloat16 if "BF16" in capabilities else _NO_BFLOAT16,
