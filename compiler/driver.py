@@ -98,6 +98,7 @@ class Facts:
 class LowPrecision:
     """What became of the layers, and whether the runtime computes the graph that says so."""
 
+    recipe: Recipe  # with what the target needs
     layers: tuple[Layer, ...]
     reference: Reference | None = None  # the answers of that graph
     fidelity: Verdict | None = None
@@ -278,7 +279,7 @@ def finish(job: Job, front: Front, backend: Backend, folder: Path, progress: Pro
         reference = front.reference(progress)
         with Reopening(lambda: backend.open(artifact, folder, options)) as session:
             if reference is None:
-                low = None if lowered is None else LowPrecision(lowered.layers)
+                low = None if lowered is None else LowPrecision(lowered.recipe, lowered.layers)
                 return Outcome(facts, artifact, session.effective, Judged(None, UNVERIFIED, low=low))
             progress.stage("verify", _asked(reference))
             return Outcome(facts, artifact, session.effective, _judged(job, front, reference, lowered, session))
@@ -327,7 +328,7 @@ def _judged(job: Job, front: Front, reference: Reference, lowered: Lowered | Non
     asked = promised.on_real_data(reference, held_back)
     graph, faithful = fidelity(lowered, reference, answer)
     verdict = promised.both(judge(asked, answer, terms), faithful, terms, job.terms)
-    return Judged(asked, verdict, terms, LowPrecision(lowered.layers, graph, faithful))
+    return Judged(asked, verdict, terms, LowPrecision(lowered.recipe, lowered.layers, graph, faithful))
 
 
 def ready(job: Job, backend: Backend) -> Ready:
@@ -356,7 +357,7 @@ def _prove_graph(
 
     reference = front.reference(progress)
     if reference is None:
-        low = None if lowered is None else LowPrecision(lowered.layers)
+        low = None if lowered is None else LowPrecision(lowered.recipe, lowered.layers)
         return Judged(None, replace(UNVERIFIED, status="not run"), low=low)
     progress.stage("verify", f"{_asked(reference)}, the graph on plumbline's evaluator")
     judged = _judged(job, front, reference, lowered, Evaluator(ir.load(graph), precise=False))

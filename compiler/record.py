@@ -29,7 +29,7 @@ def manifest(job: Job, outcome: Outcome, host: Mapping[str, Any]) -> dict[str, A
         "host": dict(host),
         "options": {"seed": job.seed, "effort": job.effort, "verify": job.verify, "target": dict(job.options)},
         "terms": terms.to_json(outcome.judged.terms),
-        "precision": _precision(job, outcome),
+        "precision": _precision(outcome),
         "passes": [asdict(record) for record in facts.passes],
         "operators": dict(facts.operators),
         "artifact": {**asdict(artifact), "signature": signature_to_json(artifact.signature)},
@@ -39,13 +39,13 @@ def manifest(job: Job, outcome: Outcome, host: Mapping[str, Any]) -> dict[str, A
     }
 
 
-def _precision(job: Job, outcome: Outcome) -> dict[str, Any] | None:
+def _precision(outcome: Outcome) -> dict[str, Any] | None:
     """What was asked for, what became of each layer, and whether the runtime computes the graph that says so."""
     low = outcome.judged.low
     if low is None:
         return None
     return {
-        **asdict(job.recipe),
+        **asdict(low.recipe),
         "layers": [asdict(layer) for layer in low.layers],
         "fidelity": None if low.fidelity is None else verdict_to_json(low.fidelity),
     }
