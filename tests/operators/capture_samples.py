@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shutil
 import sys
 import warnings
@@ -36,6 +37,7 @@ from compiler.validate import stored
 _BUILD = Path(__file__).resolve().parents[2] / "build" / "operators" / "samples"
 HOME = Path(os.environ.get("OPERATOR_SAMPLES", _BUILD))
 STATE = "state.json"
+UNCAPTURED = Path(__file__).with_name("known") / "torch.uncaptured.json"
 CAPTURED, SKIPPED, NOT_CAPTURED = "captured", "skipped", "not captured"
 
 
@@ -76,6 +78,17 @@ def _write(name: str, states: list[tuple[str, str]]) -> None:
     (HOME / name / STATE).write_text(json.dumps(states, indent=1) + "\n")
 
 
+def _tell_uncaptured() -> None:
+    """For the page of operator issues."""
+    found = {
+        f"{name}#{number}": " ".join(re.sub(r"\x1b\[\d*m", "", why).split())
+        for name, entries in states().items()
+        for number, (state, why) in enumerate(entries)
+        if state == NOT_CAPTURED
+    }
+    UNCAPTURED.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+
+
 def states() -> dict[str, list[tuple[str, str]]]:
     """What became of the samples of each operator that has been captured so far."""
     found = {file.parent.name: json.loads(file.read_text()) for file in sorted(HOME.glob(f"*/{STATE}"))}
@@ -114,6 +127,8 @@ def main() -> int:
     for name, result in outcomes(names, capture, jobs=arguments.jobs, timeout=300):
         if not result.good:
             _write(name, [(NOT_CAPTURED, f"{result.kind}: {result.why}")])
+    if HOME == _BUILD and {name for name in operators() if not not_counted(name)} <= states().keys():
+        _tell_uncaptured()
     tally = Counter(state for entries in states().values() for state, _ in entries)
     reasons = Counter(not_counted(name) for name in operators() if not_counted(name))
     sys.stdout.write(f"{len(states())} operators, samples: {dict(tally)}; not counted: {dict(reasons)}\n")

@@ -94,6 +94,10 @@ def _operators_lines() -> Iterator[str]:
     yield from _rates()
 
 
+def _share(good: int, cases: int) -> tuple[str, str, str]:
+    return str(cases), str(good), f"{100 * good / cases:.2f} %"
+
+
 def _cell(operator: str, target: str, legality: Legality) -> str:
     counted = measured("node", target).get("operators", {}).get(operator, "")
     good, _, cases = counted.partition(" of ")
@@ -104,13 +108,15 @@ def _rates() -> Iterator[str]:
     yield "## What was measured"
     yield ""
     yield ABOUT_MEASURING
-    yield "| suite | target | runtime | cases | good | rate |"
-    yield "|---|---|---|---|---|---|"
+    yield "| suite | target | runtime | cases | good | rate | operators | with every case good | rate |"
+    yield "|---|---|---|---|---|---|---|---|---|"
     for suite, title in SUITES.items():
         for target in TARGETS:
             if found := measured(suite, target):
-                rate = f"{100 * found['good'] / found['cases']:.2f} %"
-                yield f"| {title} | {target} | {found['runtime']} | {found['cases']} | {found['good']} | {rate} |"
+                counts = [count.split(" of ") for count in found["operators"].values()]
+                whole = sum(good == cases for good, cases in counts)
+                cells = (*_share(found["good"], found["cases"]), *_share(whole, len(counts)))
+                yield f"| {title} | {target} | {found['runtime']} | {' | '.join(cells)} |"
     for suite, title in SUITES.items():
         reasons = next((found["not counted"] for target in TARGETS if (found := measured(suite, target))), {})
         yield ""
@@ -120,6 +126,30 @@ def _rates() -> Iterator[str]:
     yield ""
     yield "`make operators TARGET=...` measures again; `make test` checks a part of it against these tables."
 
+
+UNCAPTURED = KNOWN / "torch.uncaptured.json"
+ABOUT_UNCAPTURED = """\
+These reach no target. Most have no translation in torch's exporter, and none of plumbline's own: polynomials whose
+degree is data, singular values. Others only train, or their size depends on data in a way that torch.export refuses.
+
+```python
+import itertools, torch
+from torch.testing._internal.common_methods_invocations import op_db
+
+info = next(info for info in op_db if ".".join(filter(None, (info.name, info.variant_test_name))) == "OPERATOR")
+torch.manual_seed(0)
+samples = list(itertools.islice(info.sample_inputs("cpu", torch.float32), 40))
+sample = samples[:: max(len(samples) // 2, 1)][NUMBER]  # of OPERATOR#NUMBER
+
+class Sample(torch.nn.Module):
+    def forward(self, x):
+        return info.op(x, *sample.args, **sample.kwargs)
+
+program = torch.onnx.export(Sample(), (sample.input,), dynamo=True, opset_version=24)
+```
+
+The same makes the `program` of one that fails on a target; `program.save("case.onnx")` is what its runtime is given.
+"""
 
 REPRODUCTIONS = {
     "onnxruntime": """\
@@ -153,6 +183,17 @@ def _issues_lines() -> Iterator[str]:
                 if suite == "node" and target in REPRODUCTIONS:
                     yield from _reproduction(target)
                 yield from _failures(found["failures"])
+    if UNCAPTURED.exists():
+        yield ""
+        yield "## torch's samples that are not captured"
+        yield ""
+        yield ABOUT_UNCAPTURED
+        yield "| samples | why |"
+        yield "|---|---|"
+        reasons: dict[str, list[str]] = {}
+        for name, why in json.loads(UNCAPTURED.read_text()).items():
+            reasons.setdefault(why, []).append(f"`{name}`")
+        yield from (f"| {', '.join(names)} | {why.replace('|', chr(92) + '|')} |" for why, names in reasons.items())
 
 
 def _reproduction(target: str) -> Iterator[str]:
