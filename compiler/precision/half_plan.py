@@ -143,20 +143,24 @@ def _kind(schema: onnx.defs.OpSchema, place: int) -> str:
 
 
 def _exact(graph: ir.Graph) -> dict[ir.Node, str]:
-    """The work whose result, by light operators alone, becomes an angle or an index: there an absolute error counts."""
+    """The work whose result, by light operators alone, becomes an angle, an index or a choice: a small error of it
+    may be a large one of what follows."""
     found: dict[ir.Node, str] = {}
     pending: list[tuple[ir.Node | None, str]] = []
     for node in graph:
         why = "its result becomes an angle" if is_op(node, "Sin", "Cos", "Tan") else ""
         if is_op(node, "Cast") and ir.DataType(node.attributes["to"].as_int()).is_integer():
             why = "its result becomes a whole number"
+        if is_op(node, "TopK", "ArgMax", "ArgMin"):
+            why = "its result decides"
         if why and is_single(node.inputs[0]):
             pending.append((node.inputs[0].producer(), why))  # type: ignore[union-attr]
     while pending:
         made, why = pending.pop()
-        if made is None or made in found or not is_op(made, *WORK, *LIGHT):
+        if made is None or made in found or not is_op(made, *WORK, *LIGHT, "Softmax"):
             continue
-        found[made] = why
+        if not is_op(made, "Softmax"):
+            found[made] = why
         if not is_op(made, *WORK):
             pending += [(value.producer(), why) for value in made.inputs if value is not None and is_single(value)]
     return found

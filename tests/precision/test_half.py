@@ -251,11 +251,16 @@ def test_scores_that_float16_cannot_hold() -> None:
 
 
 @pytest.mark.parametrize(
-    "end,why", [("c = Sin(b)  y = Exp(c)", "an angle"), ("c = Cast<to = 7>(b)  y = Cast<to = 1>(c)", "a whole number")]
+    "end,why",
+    [
+        ("c = Sin(b)  y = Exp(c)", "becomes an angle"),
+        ("c = Cast<to = 7>(b)  y = Cast<to = 1>(c)", "becomes a whole number"),
+        ("s = Softmax(b)  c = ArgMax<keepdims = 1>(s)  d = Cast<to = 1>(c)  y = Mul(d, s)", "decides"),
+    ],
 )
-def test_angles_and_indices_are_computed_in_float32(end: str, why: str) -> None:
+def test_angles_indices_and_choices_are_computed_in_float32(end: str, why: str) -> None:
     model = build(f"(float[2,4] x) => (float[2,4] y) {{ a = MatMul(x, w)  b = Relu(a)  {end} }}", w=normal(4, 4))
-    assert halve(model, BF16)["a"].why == f"its result becomes {why}"
+    assert halve(model, BF16)["a"].why == f"its result {why}"
 
 
 BRANCH = """(float[2,4] x, bool c) => (float[2,4] y) {
