@@ -236,6 +236,10 @@ def _conv(given: _Places, made: _Places, _: Node) -> int:
     return 2 * made[0].count * math.prod(given[1].shape[1:])
 
 
+def _quantized_conv(given: _Places, made: _Places, _: Node) -> int:
+    return 2 * made[0].count * math.prod(given[3].shape[1:])
+
+
 def _conv_transpose(given: _Places, _made: _Places, _: Node) -> int:
     return 2 * given[0].count * math.prod(given[1].shape[1:])
 
@@ -268,10 +272,15 @@ def _einsum(given: _Places, _made: _Places, node: Node) -> int:
 _PRODUCTS: dict[str, Callable[[_Places, _Places, Node], int]] = {
     "MatMul": _matmul,
     "FusedMatMul": _matmul,
+    "MatMulInteger": _matmul,
+    "MatMulNBits": _matmul,
+    "QLinearMatMul": _matmul,
     "Gemm": _gemm,
     "FusedGemm": _gemm,
     "Conv": _conv,
     "FusedConv": _conv,
+    "ConvInteger": _conv,
+    "QLinearConv": _quantized_conv,
     "ConvTranspose": _conv_transpose,
     "Attention": _attention,
     "LSTM": _recurrent,

@@ -171,6 +171,8 @@ _MARKS = {
     "auto": ("D", "#111111"),
 }
 
+_SHOWN = 0.4, 2.5  # ratios; what lies outside is in the table
+
 
 def picture(cells: Sequence[Cell]) -> str:
     """Ratios with their intervals, one line for each row of the table; shapes tell what colours tell."""
@@ -193,6 +195,7 @@ def picture(cells: Sequence[Cell]) -> str:
         axes.set_yticks(range(len(cells)), [_label(cell) for cell in cells])
         axes.set_ylim(len(cells) - 0.4, -0.6)
         axes.set_xscale("log")
+        axes.set_xlim(*_SHOWN)
         axes.xaxis.set_major_formatter("{x:.2g}")
         axes.xaxis.set_minor_formatter("{x:.2g}")
         axes.set_xlabel("time by the best of eager, torch.compile, plain ORT and plain OpenVINO; less is better")
