@@ -112,6 +112,13 @@ def test_lower_precision_is_told_layer_by_layer() -> None:
     read = Read(drawn("lower precision"))
     assert "precision" in [one["id"] for one in read.all("section")]
     assert {"8.25", "640", "1.23e-02", "320"} <= set(read.inside("td").split())
+    assert read.inside("strong") == "✓ IT KEEPS WHAT WAS ASKED FOR"
+
+
+def test_what_a_contract_decided_is_not_called_equal() -> None:
+    told = pages.manifest()
+    told["verdict"]["outputs"][0]["decided"] = "contract"
+    assert Read(bundle.html("net", told, 60141)).inside("strong") == "✓ IT KEEPS WHAT WAS ASKED FOR"
 
 
 def test_a_bench_has_its_sections() -> None:
@@ -173,6 +180,21 @@ def test_numbers_that_are_none_can_be_shown() -> None:
     table["rows"] += [pages.row(word, 0.002, float(word), "failed") for word in ("inf", "nan")]
     shown = Read(bench.html("net", {**pages.bench(), "tables": [table]}))
     assert len(shown.all("svg")) == 3
+
+
+@pytest.mark.parametrize(
+    ("used", "status", "word"),
+    [
+        (0.2, "passed", "✓ ALL NUMBERS ARE EQUAL"),
+        (20.0, "passed", "! THE NUMBERS OF net ARE WHAT A CONTRACT ALLOWS"),
+        (20.0, "failed", "✗ THE NUMBERS OF net DIFFER"),
+        (None, "skipped", "! THE NUMBERS OF net: not verified"),
+    ],
+)
+def test_a_bench_says_how_equal_first(used: float | None, status: str, word: str) -> None:
+    table = {**pages.bench_table(), "rows": [pages.row("eager", 0.01, 0.1), pages.row("net", 0.002, used, status)]}
+    shown = Read(bench.html("net", {**pages.bench(), "tables": [table], "profiles": []}))
+    assert shown.inside("strong") == word
 
 
 def test_a_bench_in_which_nothing_was_timed() -> None:

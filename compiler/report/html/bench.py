@@ -31,6 +31,8 @@ def _state(tables: Sequence[bench.Table]) -> tuple[State, str]:
         return "warn", f"{failed[0]} WAS NOT TIMED"
     if unknown := [row for row in rows if row["error"]["status"] != "passed"]:
         return "warn", f"THE NUMBERS OF {unknown[0]['name']}: {words.status(unknown[0]['error']['status'])}"
+    if beyond := [row["name"] for row in rows if not timing.within(row)]:
+        return "warn", f"THE NUMBERS OF {beyond[0]} ARE WHAT A CONTRACT ALLOWS"
     return "good", "ALL NUMBERS ARE EQUAL"
 
 

@@ -38,7 +38,11 @@ def html(
 def _head(name: str, manifest: Manifest, size: int, choice: Mapping[str, Any] | None) -> Head:
     verdict, artifact = manifest["verdict"], manifest["artifact"]
     state, word = _STATES[verdict["status"]]
-    facts = [("runtime", artifact["runtime"]), ("size", words.size(size)), ("precision", artifact["precision"])]
+    low = manifest["precision"]
+    if state == "good" and (low or any(output["decided"] != "budget" for output in verdict["outputs"])):
+        word = "IT KEEPS WHAT WAS ASKED FOR"  # which is another thing than being equal
+    precision = low["precision"] if low else artifact["precision"]
+    facts = [("runtime", artifact["runtime"]), ("size", words.size(size)), ("precision", precision)]
     if verdict["outputs"]:
         worst = max(float(output["used"]) for output in verdict["outputs"])
         facts += [("of the error budget", words.percent(worst)), ("cases", str(verdict["cases"]))]
@@ -65,7 +69,7 @@ def _sections(
     yield Section("outputs", "Error of each output", [*_outputs(manifest)])
     if manifest["verdict"]["edges"]:
         yield Section("edges", "Edge behaviour", [*_edges(manifest["verdict"]["edges"])])
-    if manifest.get("precision"):
+    if manifest["precision"]:
         yield Section("precision", "What computes in lower precision", [*_precision(manifest["precision"])])
     yield Section("layers", "Where precision is lost", [*_layers(layers)])
     yield Section("passes", "What the passes did", [*_passes(manifest)])
@@ -87,7 +91,7 @@ def _outputs(manifest: Manifest) -> Iterator[Markup]:
         yield figure(
             plots.budgets("budgets", shares),
             "The budget of an element is made of the model's own rounding error against float64. A full mark is the "
-            "share that decides." + _rest(len(outputs) - len(worst), "outputs"),
+            "largest share." + _rest(len(outputs) - len(worst), "outputs"),
         )
     if outputs:
         kinds = list(dict.fromkeys(kind for one in outputs for kind in one["shares"]))

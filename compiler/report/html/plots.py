@@ -49,6 +49,10 @@ def on_a_log_scale(shares: Sequence[float]) -> list[float]:
     return [least / 3 if share == 0 else max(most, 1.0) * 10 if share == math.inf else share for share in shares]
 
 
+def percent(share: float) -> str:
+    return f"{100 * share:,.0f}%" if share >= 1 else f"{100 * share:g}%"
+
+
 def plain_ticks(axis: Any, form: str = "g") -> None:
     """0.2, 0.5, 10 and not powers of ten: as many of them as there is room for."""
     from matplotlib.ticker import LogLocator, NullFormatter
@@ -95,7 +99,7 @@ def _paint_budgets(figure: Figure, outputs: Sequence[tuple[str, Mapping[str, flo
     axes.axvline(1, color=LIGHT[BAD], linewidth=0.9, linestyle=(0, (5, 3)))
     low, high = axes.get_xlim()
     axes.set_xlim(min(low, 0.005), max(high, 2))
-    axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:g}%")
+    axes.xaxis.set_major_formatter(lambda value, _: percent(value))
     axes.set_xlabel("share of the error budget; the broken line is all of it")
     if len(seen) > 1:
         _legend(axes)
@@ -254,6 +258,6 @@ def _paint_held(figure: Figure, found: Sequence[Held]) -> None:
     axes.axvline(1, color=LIGHT[BAD], linewidth=0.9, linestyle=(0, (5, 3)))
     low, high = axes.get_xlim()
     axes.set_xlim(min(low, 0.005), max(high, 2))
-    axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:g}%")
+    axes.xaxis.set_major_formatter(lambda value, _: percent(value))
     axes.set_xlabel("share of the error budget; the broken line is all of it")
     _legend(axes)

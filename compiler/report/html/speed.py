@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compiler.report.html.plots import EDGE, lines, on_a_log_scale, plain_ticks, short
+from compiler.report.html.plots import EDGE, lines, on_a_log_scale, percent, plain_ticks, short
 from compiler.report.html.style import ACCENT, BAD, DIM, GOOD, HEAT, INK, LIGHT
 from compiler.report.html.svg import Chart
 
@@ -62,7 +62,7 @@ def _paint_points(figure: Figure, points: Sequence[Point], best: Sequence[Point]
     axes.set_xlim(min(times) / 1.5, max(times) * 1.5)
     axes.margins(y=0.16)
     plain_ticks(axes.xaxis)
-    axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g}%")
+    axes.yaxis.set_major_formatter(lambda value, _: percent(value))
     axes.yaxis.set_minor_formatter(lambda value, _: "")
     figure.draw_without_rendering()
     _name_points(axes, points, places)

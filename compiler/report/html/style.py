@@ -74,7 +74,7 @@ th,td{{padding:.3rem 1.1rem .3rem 0;border-bottom:1px solid var(--rule);vertical
 td{{overflow-wrap:break-word;unicode-bidi:isolate;min-width:3.2rem;max-width:26rem}}
 .r{{text-align:right;white-space:nowrap}}
 details{{margin:.8rem 0}}
-summary{{cursor:pointer;color:var(--accent)}}
+summary{{cursor:pointer;color:var(--accent);white-space:nowrap}}td code{{overflow-wrap:break-word}}
 pre{{overflow:auto;max-height:32rem;background:var(--panel);border:1px solid var(--rule);border-radius:.4rem;
 padding:.8rem 1rem;font-size:.78rem;line-height:1.45}}
 .note{{color:var(--dim)}}

@@ -82,7 +82,14 @@ def _numbers(row: Row) -> Markup:
     status = row["error"]["status"]
     if status == "failed":
         return marked("bad", "differ")
-    return marked("good", "equal") if status == "passed" else marked("warn", words.status(status))
+    if status != "passed":
+        return marked("warn", words.status(status))
+    return marked("good", "equal") if within(row) else marked("warn", "as asked for")
+
+
+def within(row: Row) -> bool:
+    """Its budget; a contract may allow more."""
+    return row["error"]["used"] is None or float(row["error"]["used"]) <= 1
 
 
 def _latency(number: int, one: bench.Table) -> Iterator[Markup]:
