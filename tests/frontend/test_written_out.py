@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -182,7 +183,8 @@ def test_the_gamma_function_and_its_derivatives() -> None:
     same(have.numpy(), torch.mvlgamma(x[x > 1.1].double(), 3).float().numpy(), 1e-5, 3e-6)
 
 
-def test_inverses_of_the_normal_distribution() -> None:
+def test_the_normal_distribution() -> None:
+    fits(normal.RULES, torch.cat([torch.linspace(-6, 9, 3001), torch.tensor([-math.inf, math.inf])]), "erfc")
     fits(normal.RULES, torch.cat([torch.linspace(-1, 1, 2001), torch.tensor([1.5, -2.0])]), "erfinv")
     fits(normal.RULES, torch.cat([torch.linspace(0, 1, 1001), torch.logspace(-37, -2, 360)]), "special_ndtri")
     fits(normal.RULES, torch.cat([torch.linspace(-40, 5, 901), torch.tensor([-1e10])]), "special_log_ndtr")
@@ -237,7 +239,9 @@ def test_equations() -> None:
 
 def test_factors() -> None:
     rewritten(random(2, 3, 5), of=[torch.linalg.lu, torch.linalg.lu_factor])
-    rewritten(random(3, 4, 4), of=[torch.linalg.slogdet, torch.det, torch.logdet, torch.matrix_exp], rtol=1e-4, atol=1e-5)
+    rewritten(
+        random(3, 4, 4), of=[torch.linalg.slogdet, torch.det, torch.logdet, torch.matrix_exp], rtol=1e-4, atol=1e-5
+    )
     rewritten(
         definite(2),
         of=[

@@ -1,4 +1,4 @@
-"""Inverses of the error function and of the normal distribution, and the logarithm of its tail."""
+"""The error function's other side and inverse, the normal distribution's inverse, and the logarithm of its tail."""
 
 from __future__ import annotations
 
@@ -31,6 +31,20 @@ _SCALED_TAIL = (
 )  # fmt: skip
 
 
+def _erfc(x: torch.Tensor) -> torch.Tensor:
+    """The exporter writes 1 - erf(x), which leaves the digits of 1 to what is small. exp(-t t) is a product of two, and
+    the larger exponent is exact."""
+    t = x.clamp(min=0.5, max=11.0)
+    near = (t * 16).round() / 16
+    tail = torch.exp(-near * near) * torch.exp((near - t) * (near + t)) * _scaled_tail(t)
+    return torch.where(x < 0.5, 1 - torch.erf(x), tail)
+
+
+def _scaled_tail(t: torch.Tensor) -> torch.Tensor:
+    """exp(t t) erfc(t), from 0 on."""
+    return series((t - 2) / (t + 2), -1.0, 1.0, _SCALED_TAIL) / (1 + 2 * t)
+
+
 def _erfinv(x: torch.Tensor) -> torch.Tensor:
     return _inverse(x, (1 - x) * (1 + x))
 
@@ -52,14 +66,15 @@ def _inverse(x: torch.Tensor, rest: torch.Tensor) -> torch.Tensor:
 def _log_ndtr(x: torch.Tensor) -> torch.Tensor:
     """Left of -1 the logarithm of the scaled tail, less the exponent that was scaled away."""
     t = (x.clamp(max=-1.0) * -math.sqrt(0.5)).clamp(max=1e18)
-    scaled = series((t - 2) / (t + 2), -1.0, 1.0, _SCALED_TAIL) / (1 + 2 * t)
-    left = (scaled / 2).log() - x * x / 2
+    left = (_scaled_tail(t) / 2).log() - x * x / 2
     right = torch.log1p(-torch.erfc(x.clamp(min=-1.0) * math.sqrt(0.5)) / 2)
     return torch.where(x < -1, left, right)
 
 
 RULES: Rules = {
+    _aten.erfc.default: Rule(_erfc, is_single),
     _aten.erfinv.default: Rule(_erfinv, is_single),
+    _aten.special_erfc.default: Rule(_erfc, is_single),
     _aten.special_erfinv.default: Rule(_erfinv, is_single),
     _aten.special_log_ndtr.default: Rule(_log_ndtr, is_single),
     _aten.special_ndtri.default: Rule(_ndtri, is_single),
