@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 @click.option("--atol", type=float, metavar="N", help="an absolute tolerance in place of the error budget")
 @click.option("--rtol", type=float, metavar="N", help="a relative tolerance in place of the error budget")
 @click.option("--precision", default="float32", show_default=True, help="float16, bfloat16, int8 or int4")
-@click.option("--method", default="auto", show_default=True, help="static, dynamic, weights, rtn, gptq or awq")
+@click.option("--method", default="auto", show_default=True, help="static, dynamic, rows, weights, rtn, gptq, awq")
 @click.option("--calibration", metavar="DATA", help="data for lower precision: a file, a folder, or file.py:name")
 @click.option("--calibrator", default="auto", show_default=True, help="int8: minmax, percentile, mse or entropy")
 @click.option("--group-size", type=click.IntRange(min=1), default=64, show_default=True, help="weights to a scale")

@@ -2,6 +2,7 @@
 int8 behind a DequantizeLinear. A runtime computes such products in integers.
 
 Static: each activation has one range, which was measured on samples. Dynamic: it is found at run time, call by call.
+By rows: each row of an activation is divided by its own largest number first, and its products multiplied with it.
 """
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ from compiler.precision.ranges import Range, ranges
 from compiler.precision.recipe import Layer, Recipe, Samples
 from compiler.precision.smooth import smooth
 
-METHODS = ("auto", "static", "dynamic")
+METHODS = ("auto", "static", "dynamic", "rows")
 _LARGEST = 127  # code of a weight, to either side
+_LEAST = 1e-30  # what a row is divided by that holds nothing but zeros
 
 # These hand on what they are given, so that their result keeps to the range of their input.
 _HANDING_ON = ("Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "MaxPool", "Identity")
@@ -44,8 +46,10 @@ def to_int8(model: ir.Model, recipe: Recipe, samples: Samples | None) -> tuple[L
     if method == "static":
         assert samples is not None
         _static(model, edit, chosen, samples, recipe)
-    else:
+    elif method == "dynamic":
         _dynamic(model, edit, chosen)
+    else:
+        _by_rows(model, edit, chosen)
     edit.finish()
     return with_errors(layers, before, model, samples)
 
@@ -69,12 +73,14 @@ def _method(recipe: Recipe, samples: Samples | None) -> str:
 def _why_not(one: Candidate, recipe: Recipe, method: str) -> str:
     if is_kept(one.node, recipe.keep):
         return "--keep names it"
-    if method == "dynamic" and is_op(one.node, "Conv"):
+    if method != "static" and is_op(one.node, "Conv"):
         return "no runtime is fast at convolutions whose ranges are found at run time; --calibration makes it static"
     if one.bias is not None and constant(one.bias) is None:
         return "its bias is computed"
     if is_op(one.node, "Gemm") and one.bias is not None and one.node.attributes.get_float("beta", 1.0) != 1.0:
         return "its bias is scaled"
+    if method == "rows" and is_op(one.node, "Gemm") and one.node.attributes.get_float("alpha", 1.0) != 1.0:
+        return "its products are scaled"
     return ""
 
 
@@ -153,6 +159,47 @@ def _dynamic(model: ir.Model, edit: Edit, chosen: Sequence[Candidate]) -> None:
         _hand(rounded.outputs[0], [(one.node, 0) for one in chosen if one.data is value])
     for one in chosen:
         _quantize_weights(edit, one, None)
+
+
+def _by_rows(model: ir.Model, edit: Edit, chosen: Sequence[Candidate]) -> None:
+    """A row that is small beside the others keeps all of its steps."""
+    for one in chosen:
+        _quantize_weights(edit, one, None)
+    for value in dict.fromkeys(one.data for one in chosen):
+        least, last = edit.constant(np.asarray(_LEAST, np.float32), value), edit.constant(np.asarray([-1]), value)
+        positive = _node(edit, value, "Abs", [value], ir.DataType.FLOAT)
+        largest = _node(edit, value, "ReduceMax", [positive.outputs[0], last], ir.DataType.FLOAT)
+        size = _node(edit, value, "Max", [largest.outputs[0], least], ir.DataType.FLOAT)
+        for node in (largest, size):
+            node.outputs[0].shape = None if value.shape is None else ir.Shape([*value.shape[:-1], 1])
+        part = _node(edit, value, "Div", [value, size.outputs[0]], ir.DataType.FLOAT)
+        _behind(model, value, [positive, largest, size, part])
+        rounded = _rounded(model, edit, part.outputs[0], Range(-1.0, 1.0), signed=False)
+        for one in chosen:
+            if one.data is value:
+                one.node.replace_input_with(0, rounded)
+                _multiply_rows(edit, one, size.outputs[0])
+
+
+def _multiply_rows(edit: Edit, one: Candidate, size: ir.Value) -> None:
+    """Behind the products, and before a bias."""
+    node, bias = one.node, one.bias
+    if is_op(node, "Gemm"):
+        weights = node.inputs[1]
+        assert weights is not None
+        if node.attributes.get_int("transB", 0):
+            sides = None if weights.shape is None else ir.Shape(list(weights.shape)[::-1])
+            weights = edit.insert(node, "Transpose", [weights], {"perm": [1, 0]}, dtype=weights.dtype, shape=sides)
+        edit.become(node, "MatMul", [node.inputs[0], weights])
+    result = node.outputs[0]
+    for operator, other in (("Mul", size), ("Add", bias)):
+        if other is not None:
+            result = edit.follow(node, result, operator, {}, "products")
+            behind = result.producer()
+            assert behind is not None
+            behind.resize_inputs(2)
+            behind.replace_input_with(1, other)
+            node = behind
 
 
 def _node(

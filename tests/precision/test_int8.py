@@ -94,6 +94,20 @@ def test_dynamic_needs_no_data_and_leaves_convolutions() -> None:
     assert "--calibration" in layers[0].why
 
 
+def test_by_rows_a_small_row_keeps_its_steps() -> None:
+    data = samples(5, 64)[0]
+    data["x"][1:] /= 1000
+    data["x"][4] = 0
+    rows, _ = lowered(products(), Recipe("int8", "rows"), None)
+    plain, _ = lowered(products(), DYNAMIC, None)
+    for model, most in ((rows, 0.02), (plain, 2.0)):
+        want, got = (Evaluator(each, precise=False)(data)["y"] for each in (products(), model))
+        assert np.isfinite(got).all()
+        small = (want - got)[1:4] / np.abs((want - normal(64))[1:4]).max()
+        assert np.abs(small).max() < most
+    assert np.abs(small).max() > 0.1, "which the whole activation's range would have cost it"
+
+
 def test_without_a_method_data_decides() -> None:
     with_data, _ = lowered(products(), Recipe("int8"), samples(5, 64))
     without, _ = lowered(products(), Recipe("int8"), None)
