@@ -70,7 +70,7 @@ class Windows:
         return ({"ids": piece[:, :-1]} for piece in self.pieces)
 
 
-def trained(width: int, layers: int, steps: int, batch: int) -> Trained:
+def trained(width: int, layers: int, steps: int, batch: int, judged: int = 16) -> Trained:
     gpt = tiny_gpt()
     learn, judge = gpt.text()
     module, inputs = gpt.untrained(width, layers)
@@ -78,8 +78,8 @@ def trained(width: int, layers: int, steps: int, batch: int) -> Trained:
     job = Job(Request(module.eval()), "onnxruntime", Path("gpt"), inputs=tuple(inputs), verify=False)
     with opened(job, SilentProgress()) as front:
         graph = front.take(last=True).model
-    pieces = (Windows(data, gpt.cut, 16, gpt.CONTEXT) for data in (learn, judge))
-    return Trained(graph, *pieces)
+    calibration = Windows(learn, gpt.cut, 16, gpt.CONTEXT)
+    return Trained(graph, calibration, Windows(judge, gpt.cut, judged, gpt.CONTEXT, seed=1))
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def say(line: str) -> None:
 
 
 def main() -> None:
-    model = trained(128, 4, 300, 16)
+    model = trained(128, 4, 300, 16, judged=60)
     whole = score(model, None)
     say(f"float32     {whole.perplexity:8.4f}")
     for name, recipe in RECIPES.items():
