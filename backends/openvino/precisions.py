@@ -2,8 +2,8 @@
 
 bfloat16 by the graph and the plugin's hint together. The graph alone would be computed in float32, with roundings; the
 hint alone is as fast and as exact, but leaves 32 bits for each weight in the file. Without hardware for it the hint is
-ignored. Its hint for float16 is never used: where the CPU lacks that, the plugin computes in bfloat16 instead. A graph in
-float16 is computed in float32, with roundings.
+ignored. Its hint for float16 is never used: where the CPU lacks that, the plugin computes in bfloat16 instead. Then a
+graph in float16 is computed in float32, with roundings.
 """
 
 from __future__ import annotations
