@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 
 from compiler.frontend.written_out.rule import Arguments
@@ -16,11 +17,15 @@ def is_single(node: torch.fx.Node, given: Arguments) -> bool:
 
 
 def series(x: torch.Tensor, lowest: float, highest: float, factors: Sequence[float]) -> torch.Tensor:
-    """The sum of factors[k] T_k over [lowest, highest], by Clenshaw's recurrence; at its ends for what lies outside."""
+    """The sum of factors[k] T_k over [lowest, highest]; at its ends for what lies outside.
+
+    As a polynomial, by Horner's rule: each step is used once. Clenshaw's recurrence uses it twice, which grows without
+    bound where a compiler writes one step into the next.
+    """
     x = x.clamp(lowest, highest)
     t = (x - (lowest + highest) / 2) * (2 / (highest - lowest))
-    before = torch.zeros_like(t)
-    now = torch.full_like(t, factors[-1])
-    for factor in reversed(factors[1:-1]):
-        now, before = 2 * t * now - before + factor, now
-    return t * now - before + factors[0]
+    powers = [float(factor) for factor in np.polynomial.chebyshev.cheb2poly(factors)]
+    total = torch.full_like(t, powers[-1])
+    for factor in reversed(powers[:-1]):
+        total = total * t + factor
+    return total
