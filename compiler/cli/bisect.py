@@ -12,7 +12,8 @@ from compiler.cli.build import build, job_of, targets_of
 from compiler.cli.options import configured, memory
 from compiler.errors import Exit, UsageError
 
-# Options of compiling that say nothing about the model or its numbers, and what stands for them.
+# Options of compiling that say nothing about the model or its numbers, and what stands for them. In lower precision
+# numbers differ on purpose, everywhere; the report has the error of each layer.
 _NEEDLESS: dict[str, Any] = {
     "no_verify": False,
     "no_bisect": False,
@@ -23,6 +24,12 @@ _NEEDLESS: dict[str, Any] = {
     "paranoid": False,
     "strip_provenance": False,
     "layers": False,
+    "precision": "float32",
+    "method": "auto",
+    "calibration": None,
+    "calibrator": "auto",
+    "group_size": 64,
+    "keep": (),
     "goal": None,
     "max_latency": None,
     "max_size": None,
