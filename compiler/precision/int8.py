@@ -99,8 +99,12 @@ def _static(model: ir.Model, edit: Edit, chosen: Sequence[Candidate], samples: S
     results = _results(model, chosen)
     activations = list(dict.fromkeys([*(one.data for one in chosen), *results]))
     sources = {value: _source(value) for value in activations}
-    names = [str(value.name) for value in dict.fromkeys(sources.values())]
-    found = ranges(model, names, samples, "mse" if recipe.calibrator == "auto" else recipe.calibrator)
+    images = {sources[value] for value in activations if value in results or _is_image(value, chosen)}
+    names = {str(source.name): source in images for source in sources.values()}
+    found: dict[str, Range] = {}
+    for in_images, usual in ((True, "mse"), (False, "minmax")):
+        these = [name for name, image in names.items() if image == in_images]
+        found |= ranges(model, these, samples, usual if recipe.calibrator == "auto" else recipe.calibrator)
     allowed = {value: found[str(source.name)] for value, source in sources.items()}
     taken = {one.node: allowed[one.data] for one in chosen}  # before anyone takes something else
     for value in activations:
@@ -109,6 +113,11 @@ def _static(model: ir.Model, edit: Edit, chosen: Sequence[Candidate], samples: S
     for one in chosen:
         # Where activations are signed, sums are added up in float32, and the bias with them.
         _quantize_weights(edit, one, None if recipe.signed else taken[one.node])
+
+
+def _is_image(value: ir.Value, chosen: Sequence[Candidate]) -> bool:
+    """What goes into a convolution. Its outliers may be clipped; those of a token often carry what it means."""
+    return any(one.data is value and is_op(one.node, "Conv") for one in chosen)
 
 
 def _results(model: ir.Model, chosen: Sequence[Candidate]) -> dict[ir.Value, None]:

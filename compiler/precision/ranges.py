@@ -66,6 +66,8 @@ class _Seen:
 def ranges(model: ir.Model, names: Sequence[str], samples: Samples, calibrator: str) -> dict[str, Range]:
     """The samples are read twice where the ends alone do not tell."""
     choose = CALIBRATORS[known(calibrator)]
+    if not names:
+        return {}
     seen = {name: _Seen() for name in names}
     for values in observe_finite(model, names, samples):
         for name, array in values.items():
