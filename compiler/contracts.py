@@ -164,6 +164,12 @@ class Ready:
     note: str = ""
     routes: Mapping[str, Route | Unavailable] = field(default_factory=dict)  # of precisions beside float32
 
+    @property
+    def reached(self) -> tuple[str, ...]:
+        """The precisions that a model may be written in, and then those that `--precision` leads to."""
+        further = (name for name, route in self.routes.items() if isinstance(route, Route))
+        return tuple(dict.fromkeys((*self.precisions, *further)))
+
     def route(self, precision: str) -> Route | Unavailable:
         """How this target reaches a precision here, or why it does not."""
         if precision == "float32":

@@ -134,7 +134,7 @@ def show_targets(probes: Mapping[str, Probe]) -> None:
     for name, probe in probes.items():
         if isinstance(probe, Ready):
             runs = "yes" if probe.runs else "no"
-            table.add_row(name, "yes", runs, probe.version, ", ".join(probe.devices), ", ".join(probe.precisions))
+            table.add_row(name, "yes", runs, probe.version, ", ".join(probe.devices), ", ".join(probe.reached))
         else:
             table.add_row(name, "no", "no", "", "", "")
     console.print(table)
