@@ -11,7 +11,7 @@ import pytest
 from contract import BackendContract
 
 import compiler
-from backends.tvm.session import TvmSession, _Code
+from backends.tvm.session import Code, TvmSession
 from compiler.contracts import Dim
 from compiler.errors import UsageError
 
@@ -29,9 +29,9 @@ class Built:
 def called(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Which code ran, call by call."""
     names: list[str] = []
-    choose: Callable[..., _Code] = TvmSession._code_for
+    choose: Callable[..., Code] = TvmSession._code_for
 
-    def listened(self: TvmSession, inputs: Any) -> _Code:
+    def listened(self: TvmSession, inputs: Any) -> Code:
         code = choose(self, inputs)
         names.append("any" if code.sizes is None else "special")
         return code

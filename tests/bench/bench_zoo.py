@@ -21,7 +21,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-import zoo_page  # noqa: E402
+import bench_page  # noqa: E402
 from zoo_cell import Cell, choices  # noqa: E402
 
 from backends import host  # noqa: E402
@@ -92,10 +92,10 @@ def main(words: Sequence[str] | None = None) -> int:
         print(f"{time.monotonic() - started:.0f} s {why}", flush=True)
     found = [told for cell in wanted if (told := kept(cell, arguments.folder)) is not None]
     found.sort(key=lambda told: list(models()).index(told["cell"]["model"]))
-    zoo_page.write(found, docs)
-    print("\n".join(zoo_page.table(found)))
-    print(f"{len(found)} of {len(wanted)} cells are measured; the page is {docs / zoo_page.PAGE}")
-    complaints = list(zoo_page.broken(found))
+    bench_page.write(found, docs)
+    print("\n".join(bench_page.table(found)))
+    print(f"{len(found)} of {len(wanted)} cells are measured; the page is {docs / bench_page.PAGE}")
+    complaints = list(bench_page.broken(found))
     for line in complaints:
         print(line)
     return 1 if failed or complaints else 0

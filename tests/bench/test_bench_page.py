@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import bench_page
 import bench_zoo
 import pytest
-import zoo_page
 from bench_calls import above
 from zoo_cell import Cell, choices
 
@@ -48,8 +48,8 @@ GOOD = {"eager": 20.0, "inductor": 15.0, "ort": 12.0, "ov": 10.0, "onnxruntime":
 
 def test_ratios_are_to_the_best_of_the_others() -> None:
     one = cell(**GOOD)
-    assert zoo_page.best(one) == "plain openvino"
-    (line,) = list(zoo_page.table([one]))[2:]
+    assert bench_page.best(one) == "plain openvino"
+    (line,) = list(bench_page.table([one]))[2:]
     words = [word.strip() for word in line.strip("|").split("|")]
     assert words[0] == "bert batch=8"
     assert words[1].endswith("(plain OpenVINO)")
@@ -60,17 +60,17 @@ def test_ratios_are_to_the_best_of_the_others() -> None:
 
 
 def test_bounds() -> None:
-    assert list(zoo_page.broken([cell(**GOOD)])) == []
-    (complaint,) = zoo_page.broken([cell("unet", **{**GOOD, "auto": 10.5})])
+    assert list(bench_page.broken([cell(**GOOD)])) == []
+    (complaint,) = bench_page.broken([cell("unet", **{**GOOD, "auto": 10.5})])
     assert "auto takes 1.050" in complaint
-    found = list(zoo_page.broken([cell(**{**GOOD, "auto": 9.8})]))
+    found = list(bench_page.broken([cell(**{**GOOD, "auto": 9.8})]))
     assert ["geometric mean" in line for line in found] == [True]
-    (complaint,) = zoo_page.broken([cell("unet", **{**GOOD, "openvino": 11.0})])
+    (complaint,) = bench_page.broken([cell("unet", **{**GOOD, "openvino": 11.0})])
     assert "of plain openvino" in complaint
 
 
 def test_the_page_and_its_picture(tmp_path: Path) -> None:
-    zoo_page.write([cell(**GOOD), cell("unet", **GOOD)], tmp_path)
+    bench_page.write([cell(**GOOD), cell("unet", **GOOD)], tmp_path)
     page = (tmp_path / "benchmarks.md").read_text()
     assert "Some CPU, 2 cores, 2 threads" in page
     assert "bert batch=8: tvm (unsupported-op)" in page
@@ -78,11 +78,11 @@ def test_the_page_and_its_picture(tmp_path: Path) -> None:
     picture = (tmp_path / "benchmarks.svg").read_text()
     ElementTree.fromstring(picture)
     assert "unet batch=8" in picture
-    assert picture == zoo_page.picture([cell(**GOOD), cell("unet", **GOOD)]), "the same figures are the same picture"
+    assert picture == bench_page.picture([cell(**GOOD), cell("unet", **GOOD)]), "the same figures are the same picture"
 
 
 def test_a_page_without_figures_says_so() -> None:
-    assert "no figures yet" in zoo_page.page([])
+    assert "no figures yet" in bench_page.page([])
 
 
 def test_what_is_measured_of_a_model() -> None:
