@@ -141,9 +141,11 @@ torch.manual_seed(0)
 samples = list(itertools.islice(info.sample_inputs("cpu", torch.float32), 40))
 sample = samples[:: max(len(samples) // 2, 1)][NUMBER]  # of OPERATOR#NUMBER
 
+
 class Sample(torch.nn.Module):
     def forward(self, x):
         return info.op(x, *sample.args, **sample.kwargs)
+
 
 program = torch.onnx.export(Sample(), (sample.input,), dynamo=True, opset_version=24)
 ```
