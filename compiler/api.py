@@ -16,7 +16,6 @@ from backends.isolated import DEFAULT_TIMEOUT, IsolatedBackend
 from compiler import bundle as bundles
 from compiler import driver, record, recorded, terms
 from compiler.contracts import Coverage, PassPlan, Progress, Session, SilentProgress, Unavailable
-from compiler.driver import Job, Outcome
 from compiler.errors import (
     CompileError,
     PlumblineError,
@@ -29,6 +28,7 @@ from compiler.frontend.handed_over import Inputs, eval_mode, inputs_of
 from compiler.frontend.program import Request
 from compiler.frontend.reference import EFFORTS
 from compiler.frontend.specs import parse
+from compiler.job import AS_USUAL, Job, Outcome
 from compiler.precision import promised
 from compiler.precision.recipe import Recipe, named
 from compiler.report import files
@@ -81,7 +81,7 @@ def compile(
     rtol: float | None = None,
     precision: str | Recipe = "float32",
     calibration: Any = None,
-    passes: PassPlan = driver.AS_USUAL,
+    passes: PassPlan = AS_USUAL,
     bisect: float = BISECT_SECONDS,
     layers: bool = False,
     timeout: float = DEFAULT_TIMEOUT,

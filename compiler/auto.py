@@ -18,9 +18,9 @@ from compiler.bench.run import Plan, bench
 from compiler.bench.setting import Setting
 from compiler.bench.subject import Asked, Candidate, Subject, read
 from compiler.contracts import Progress, Ready
-from compiler.driver import Job
 from compiler.errors import PlumblineError, UsageError
 from compiler.frontend.specs import parse
+from compiler.job import Job
 from compiler.report import auto as report
 from compiler.report import files
 from compiler.search.choose import Choice, choose

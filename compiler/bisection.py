@@ -12,8 +12,8 @@ from compiler.diagnose.diagnosis import Diagnosis
 from compiler.diagnose.route import Route
 from compiler.diagnose.runtime import Runtime
 from compiler.diagnose.search import Clock
-from compiler.driver import Job, Outcome
 from compiler.frontend.open import open_program
+from compiler.job import Job, Outcome
 
 
 def locate(job: Job, outcome: Outcome, backend: Backend, work: Path, seconds: float, progress: Progress) -> Diagnosis:

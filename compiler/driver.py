@@ -6,16 +6,13 @@ import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from compiler.bundle import REPRO
 from compiler.cases import Otherwise, Reference
 from compiler.contracts import (
-    Arrays,
-    Artifact,
     Backend,
     Captured,
     Check,
@@ -24,19 +21,18 @@ from compiler.contracts import (
     Progress,
     Ready,
     Route,
-    Signature,
     Source,
     Unavailable,
 )
 from compiler.errors import CompileError, PlumblineError, UnavailableError, UnsupportedError
-from compiler.frontend.program import Program, Request
+from compiler.frontend.program import Program
 from compiler.frontend.reference import ReferencePlan, branch
 from compiler.graph_files import GRAPH, NODES
-from compiler.precision.recipe import Layer, Recipe
+from compiler.job import AS_USUAL, Facts, Job, Judged, LowPrecision, Outcome
 from compiler.validate import contract
 from compiler.validate.judge import judge, judge_either_way
 from compiler.validate.reopening import Reopening
-from compiler.verdicts import Terms, Verdict
+from compiler.verdicts import Verdict
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -47,89 +43,7 @@ if TYPE_CHECKING:
     from compiler.precision.apply import Lowered
 
 HUB_OPSET = 24
-AS_USUAL = PassPlan()
-NO_TERMS = Terms()
-FLOAT32 = Recipe()
 _SOON = 3.0  # seconds
-
-
-@dataclass(frozen=True)
-class Job:
-    """One model for one target, with everything the user asked for."""
-
-    request: Request
-    target: str
-    place: Path
-    inputs: tuple[str, ...] = ()  # --input
-    data: Arrays | None = None  # --inputs
-    options: Mapping[str, Any] = field(default_factory=dict)
-    seed: int = 0
-    effort: str = "quick"
-    lift_random: bool = False
-    verify: bool = True
-    keep_provenance: bool = True
-    require_run: bool = False
-    passes: PassPlan = AS_USUAL
-    terms: Terms = NO_TERMS
-    recipe: Recipe = FLOAT32
-    calibration: Any = None  # --calibration: a file, a folder, "file.py:name", or an iterable of samples
-    bisect: float = 0.0  # seconds that may be spent on where the numbers begin to differ
-    layers: bool = False  # errors in the midst of the graph as well
-    page: bool = True  # report.html in the bundle; what is rejected has one in any case
-
-    @property
-    def repro(self) -> Path:
-        """Where what led to a failure is kept."""
-        return self.place.with_name(self.place.name + REPRO)
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What the manifest tells of the way from the source to the graph that was built from."""
-
-    signature: Signature
-    source: Source
-    plan: ReferencePlan
-    passes: tuple[PassRecord, ...]
-    operators: Mapping[str, int]  # of the optimized graph, before a target has touched it
-
-
-@dataclass(frozen=True)
-class LowPrecision:
-    """What became of the layers, and whether the runtime computes the graph that says so."""
-
-    recipe: Recipe  # with what the target needs
-    layers: tuple[Layer, ...]
-    reference: Reference | None = None  # the answers of that graph
-    fidelity: Verdict | None = None
-
-
-@dataclass(frozen=True)
-class Judged:
-    """What the verdict on the model is, and what it rests on."""
-
-    reference: Reference | None
-    verdict: Verdict
-    terms: Terms = NO_TERMS
-    low: LowPrecision | None = None
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What came of a job, before it is written down."""
-
-    facts: Facts
-    artifact: Artifact
-    effective: Mapping[str, Any]
-    judged: Judged
-
-    @property
-    def reference(self) -> Reference | None:
-        return self.judged.reference
-
-    @property
-    def verdict(self) -> Verdict:
-        return self.judged.verdict
 
 
 class Front:

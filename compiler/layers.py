@@ -11,9 +11,9 @@ from compiler.contracts import Backend, Progress, Ready
 from compiler.diagnose.layers import layers
 from compiler.diagnose.route import Route
 from compiler.diagnose.runtime import Runtime
-from compiler.driver import Job, Outcome
 from compiler.errors import PlumblineError
 from compiler.frontend.open import open_program
+from compiler.job import Job, Outcome
 
 
 def look(job: Job, outcome: Outcome, backend: Backend, progress: Progress) -> dict[str, Any] | None:

@@ -12,7 +12,7 @@ from typing import Any
 from compiler import __version__, terms
 from compiler.bundle import signature_to_json
 from compiler.cases import Reference
-from compiler.driver import Job, Outcome
+from compiler.job import Job, Outcome
 from compiler.verdicts import Verdict
 
 # The packages whose version can change a number.

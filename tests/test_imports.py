@@ -48,14 +48,21 @@ ROOMS: dict[str, set[str]] = {
     "compiler.precision": {"compiler.validate", "compiler.passes", "compiler.ir"},
     "compiler.search": {"compiler.bench"},
     "compiler.terms": {"compiler.validate", "compiler.frontend", "compiler.bundle"},
+    "compiler.job": {"compiler.bundle", "compiler.frontend", "compiler.precision"},
     "compiler.recorded": {"compiler.terms", "compiler.frontend", "compiler.bundle"},
 }
 _STAGES = set(ROOMS) - {"compiler"}
 ROOMS |= {
     "compiler.driver": _STAGES,
-    "compiler.record": _STAGES | {"compiler.driver"},
-    "compiler.bisection": {"compiler.driver", "compiler.bundle", "compiler.diagnose", "compiler.frontend"},
-    "compiler.layers": {"compiler.driver", "compiler.diagnose", "compiler.frontend"},
+    "compiler.record": _STAGES,
+    "compiler.bisection": {
+        "compiler.driver",
+        "compiler.job",
+        "compiler.bundle",
+        "compiler.diagnose",
+        "compiler.frontend",
+    },
+    "compiler.layers": {"compiler.driver", "compiler.job", "compiler.diagnose", "compiler.frontend"},
     "compiler.api": _STAGES
     | {"compiler.driver", "compiler.record", "compiler.bisection", "compiler.layers", "backends"},
     "compiler.check": _STAGES | {"compiler.driver", "compiler.api"},  # is given the targets' probes

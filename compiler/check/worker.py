@@ -27,7 +27,7 @@ from compiler.errors import PlumblineError
 
 if TYPE_CHECKING:
     from compiler.api import Result
-    from compiler.driver import Job
+    from compiler.job import Job
 
 
 @dataclass(frozen=True)
@@ -78,9 +78,9 @@ def _compiled(task: Task) -> Iterator[tuple[str, Measured]]:
 
 
 def _job(task: Task, target: str) -> Job:
-    from compiler.driver import Job
     from compiler.frontend.examples import read_inputs
     from compiler.frontend.program import Request
+    from compiler.job import Job
     from compiler.terms import asked
 
     entry = task.entry

@@ -16,7 +16,7 @@ from compiler.errors import Exit, PlumblineError, UsageError, worst
 
 if TYPE_CHECKING:
     from compiler.api import Result
-    from compiler.driver import Job
+    from compiler.job import Job
     from compiler.precision.recipe import Recipe
 
 
@@ -93,11 +93,11 @@ def targets_of(text: str) -> list[str]:
 
 def job_of(options: dict[str, Any], target: str) -> Job:
     from compiler import api
-    from compiler.driver import Job
     from compiler.frontend.examples import read_inputs
     from compiler.frontend.open import output_name
     from compiler.frontend.program import Request
     from compiler.frontend.specs import parse
+    from compiler.job import Job
     from compiler.terms import asked
 
     model = options["model"]

@@ -31,6 +31,7 @@ from compiler import driver  # noqa: E402
 from compiler.contracts import SilentProgress  # noqa: E402
 from compiler.errors import PlumblineError  # noqa: E402
 from compiler.frontend.program import Request  # noqa: E402
+from compiler.job import Job  # noqa: E402
 from compiler.validate.judge import judge  # noqa: E402
 from compiler.verdicts import Verdict  # noqa: E402
 from models.table import factory, models  # noqa: E402
@@ -61,7 +62,7 @@ def measured(name: str, effort: str, seed: int) -> Iterator[Cell]:
     source = str(ROOT / factory(name, "small"))
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        jobs = [driver.Job(Request(source), target, folder / target, effort=effort, seed=seed) for target in targets]
+        jobs = [Job(Request(source), target, folder / target, effort=effort, seed=seed) for target in targets]
         front = stack.enter_context(driver.opened(jobs[0], SilentProgress()))
         for job in jobs:
             job.place.mkdir()
@@ -72,7 +73,7 @@ def measured(name: str, effort: str, seed: int) -> Iterator[Cell]:
                 print(f"{name} on {job.target}: {error.code}: {error.why}", file=sys.stderr)
 
 
-def _on_one(name: str, job: driver.Job, front: driver.Front, backend: IsolatedBackend, *, last: bool) -> Iterator[Cell]:
+def _on_one(name: str, job: Job, front: driver.Front, backend: IsolatedBackend, *, last: bool) -> Iterator[Cell]:
     outcome = driver.finish(job, front, backend, job.place, SilentProgress(), last=last)
     yield _cell(name, HONEST[job.target], outcome.verdict)
     assert outcome.reference is not None

@@ -19,9 +19,10 @@ import numpy as np
 import onnx_ir as ir
 
 from compiler.contracts import Arrays, SilentProgress
-from compiler.driver import Job, opened
+from compiler.driver import opened
 from compiler.frontend.program import Request
 from compiler.ir.evaluate import Evaluator
+from compiler.job import Job
 from compiler.precision.recipe import Name, Recipe
 from compiler.precision.weights import quantize_weights
 
