@@ -13,10 +13,9 @@ from compiler.contracts import Arrays, Artifact, PassPlan, PassRecord, Signature
 from compiler.frontend.program import Request
 from compiler.frontend.reference import ReferencePlan
 from compiler.precision.recipe import Layer, Recipe
-from compiler.verdicts import Terms, Verdict
+from compiler.verdicts import NO_TERMS, Terms, Verdict
 
 AS_USUAL = PassPlan()
-NO_TERMS = Terms()
 FLOAT32 = Recipe()
 
 

@@ -101,3 +101,6 @@ class Terms:
     atol: float | None = None
     rtol: float | None = None
     strict_edges: bool = False  # another edge behaviour than PyTorch's is a failure
+
+
+NO_TERMS = Terms()  # the error budget alone

@@ -14,7 +14,7 @@ from compiler.ir.evaluate import Evaluator
 from compiler.precision.boundaries import Boundaries
 from compiler.precision.recipe import Layer, Recipe, Samples
 from compiler.validate.judge import judge
-from compiler.verdicts import Terms, Verdict
+from compiler.verdicts import NO_TERMS, Verdict
 
 Rewrite = Callable[[ir.Model, Recipe, Samples | None], tuple[Layer, ...]]
 
@@ -26,7 +26,6 @@ _REWRITES = {
 }
 WEIGHTS_ONLY = ("weights", "rtn", "gptq", "awq")  # methods that leave activations as they are
 MOST_CASES = 4  # on which the graph itself is asked, several times each
-NO_TERMS = Terms()
 
 
 @dataclass(frozen=True)

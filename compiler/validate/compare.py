@@ -21,7 +21,7 @@ from compiler.validate import contract
 from compiler.validate.indices import judge_indices
 from compiler.validate.slices import Errors, Slice, Slices
 from compiler.validate.units import Units, epsilon_of, kinds, own_error, proves_nothing, real, units, weakness
-from compiler.verdicts import Element, OutputVerdict, Terms, Verdict
+from compiler.verdicts import NO_TERMS, Element, OutputVerdict, Terms, Verdict
 
 POOLED = 8.0  # units that all elements together may be off, rms
 
@@ -31,7 +31,7 @@ Pair = tuple[Case, Arrays]  # a case, and what was answered to it
 
 
 def compare(
-    cases: Sequence[Case], answers: Iterable[Arrays], measured: Units | None = None, terms: Terms = contract.NO_TERMS
+    cases: Sequence[Case], answers: Iterable[Arrays], measured: Units | None = None, terms: Terms = NO_TERMS
 ) -> Verdict:
     """Hold one answer per case against the reference; in units measured before, where the cases are a sample."""
     pairs = list(zip(cases, answers, strict=True))

@@ -23,7 +23,6 @@ from compiler.verdicts import Clause, OutputVerdict, Promise, Terms
 
 Function = Callable[[Array, Array], Any]
 Pair = tuple[Case, Arrays]
-NO_TERMS = Terms()
 
 _BOUND = re.compile(r"(?P<subject>.*?)\s*(?P<sign>[<>]=?|==?)\s*(?P<bound>[^<>=]*)")
 _FILE = re.compile(r"(?:(?P<output>.+):)?(?P<measure>[^:]+\.py:[\w.]+)")

@@ -21,10 +21,10 @@ from compiler.contracts import Array, Arrays, dtype_name
 from compiler.errors import CompileError
 from compiler.unit import Unit
 from compiler.validate import stored_edges
-from compiler.validate.contract import NO_TERMS, clauses_for
+from compiler.validate.contract import clauses_for
 from compiler.validate.plain_arrays import plain, typed
 from compiler.validate.units import Units, units
-from compiler.verdicts import Terms
+from compiler.verdicts import NO_TERMS, Terms
 
 LIMIT = 16 * 2**20  # bytes of arrays that a bundle keeps in full
 SAMPLE = 4096  # elements of an output that a thinned case keeps
