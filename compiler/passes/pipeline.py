@@ -107,8 +107,8 @@ DEFAULT: tuple[Step, ...] = (
     _step("join-transposes", "after move-transposes, which takes those that are not joined", "algebra"),
     _step("move-reshapes", "after the tidying, which took the obvious ones", "algebra"),
     *_tidy("algebra"),
-    _step("infer-shapes", "last: what the algebra made has sizes as well, and a target may ask for them"),
-    _step("name-sizes", "with the names that others have for them"),
+    _step("infer-shapes", "again: what the algebra made has sizes as well, which make room for more of it", "algebra"),
+    _step("name-sizes", "with the names that others have for them", "algebra"),
     Step("sweep", "compiler.passes.remove_dead_code:RemoveDeadCode", "what the others left behind"),
     _step("simplify", "last: it is taken only where it finds something that the others did not", optional=True),
 )

@@ -477,9 +477,10 @@ def branch(maker: Maker) -> None:
     value = maker.value(is_float)
     if value is None:
         return
-    condition = maker.hidden(
-        "Greater", [maker.hidden("ReduceSum", [value.name], keepdims=0), maker.constant(np.array(0, value.dtype))]
-    )
+    # A sum of a norm is 0 but for rounding, and so no condition. These are all of one sign, and none of them, nor the
+    # mean of a number and its negative, comes to 0.52.
+    share = maker.hidden("ReduceMean", [maker.hidden("Sigmoid", [value.name])], keepdims=0)
+    condition = maker.hidden("Greater", [share, maker.constant(np.array(0.52, value.dtype))])
     graphs = []
     for side in ("then", "else"):
         inner, out = maker.name("b"), maker.name("b")

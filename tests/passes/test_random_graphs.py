@@ -50,6 +50,7 @@ def test_what_was_found_before(seed: int) -> None:
 FOUND_WITH_MOTIFS = {
     7: "weights of 16 bits that are folded twice were held to what rounding does to one lucky draw",
     220: "what the folder had folded still used a value, and a scale behind that was folded at the next run only",
+    11784: "a scale behind a Conv waited for a rank that was inferred only when the algebra was over",
     1755725705: "a name that shape inference made up for a dim passed for something learnt",
 }
 
