@@ -30,7 +30,7 @@ from compiler.frontend.reference import EFFORTS
 from compiler.frontend.specs import parse
 from compiler.job import AS_USUAL, Job, Outcome
 from compiler.precision import promised
-from compiler.precision.recipe import Recipe, named
+from compiler.precision.recipe import Recipe, mixture
 from compiler.report import files
 from compiler.verdicts import Terms, Verdict
 
@@ -97,8 +97,9 @@ def compile(
     `contract` decides in place of the error budget: "cosine>=0.999", "logits:top1>=0.99", "file.py:name", or several;
     `atol` and `rtol` replace it as well.
 
-    `precision` is float16, bfloat16, int8 or int4, or a `Recipe` that also says how. `calibration` is data that ranges
-    are measured and the result is judged on: a file, a folder of files, "file.py:name", or an iterable of dicts.
+    `precision` is float16, bfloat16, int8, int4 or int8+bf16, or a `Recipe` that also says how. `calibration` is data
+    that ranges are measured and the result is judged on: a file, a folder of files, "file.py:name", or an iterable of
+    dicts.
 
     A bundle whose numbers differ is kept apart as `<bundle>.rejected`, and `Result.passed` is False. Up to
     `bisect` seconds are then spent on where the difference begins; `Result.diagnosis` says it.
@@ -211,10 +212,17 @@ def _job(
         data=data,
         options=dict(options or {}),
         effort=effort,
-        recipe=precision if isinstance(precision, Recipe) else Recipe(named(precision)),
+        recipe=_recipe(precision),
         terms=terms.asked(contract, atol, rtol, strict_edges=strict_edges),
         **settings,
     )
+
+
+def _recipe(precision: str | Recipe) -> Recipe:
+    if isinstance(precision, Recipe):
+        return precision
+    whole, rest = mixture(precision)
+    return Recipe(whole, rest=rest)
 
 
 def check_choices(target: str, effort: str, options: Mapping[str, Any]) -> None:

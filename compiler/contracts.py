@@ -152,6 +152,11 @@ class Route:
     signed: bool = False  # int8 takes activations as signed bytes around zero only
     wide: Mapping[str, str] = field(default_factory=dict)  # operators that stay in float32 there, and why
 
+    def joined(self, other: Route) -> Route:
+        """The way to both in one graph."""
+        by: Literal["graph", "option"] = "option" if "option" in (self.by, other.by) else "graph"
+        return Route(by, {**self.options, **other.options}, self.signed or other.signed, {**self.wide, **other.wide})
+
 
 @dataclass(frozen=True)
 class Ready:

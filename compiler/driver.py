@@ -209,7 +209,7 @@ def _in_precision(
 
     route = _route(job, state)
     recipe = replace(job.recipe, signed=route.signed, wide=route.wide)
-    progress.stage("precision", recipe.precision)
+    progress.stage("precision", " and ".join(recipe.mixed))
     samples = front.calibration.samples if front.calibration is not None else None
     by_itself = route.by == "option"
     lowered = lower_precision(model.clone() if by_itself else model, recipe, samples)
@@ -217,16 +217,20 @@ def _in_precision(
 
 
 def _route(job: Job, state: Ready) -> Route:
-    route = state.route(job.recipe.precision)
-    if isinstance(route, Unavailable):
-        raise UnavailableError(
-            "precision-unavailable",
-            f"{job.target} does not compute in {job.recipe.precision} here",
-            where="--precision",
-            why=route.reason,
-            hint=route.remedy,
-        )
-    return route
+    """Of a mixture, all that its parts need."""
+    found = Route()
+    for precision in job.recipe.mixed:
+        route = state.route(precision)
+        if isinstance(route, Unavailable):
+            raise UnavailableError(
+                "precision-unavailable",
+                f"{job.target} does not compute in {precision} here",
+                where="--precision",
+                why=route.reason,
+                hint=route.remedy,
+            )
+        found = found.joined(route)
+    return found
 
 
 def _judged(job: Job, front: Front, reference: Reference, lowered: Lowered | None, answer: Check) -> Judged:

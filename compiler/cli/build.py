@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 @click.option("--contract", multiple=True, metavar="[OUT:]METRIC>=N", help="decides in place of the error budget")
 @click.option("--atol", type=float, metavar="N", help="an absolute tolerance in place of the error budget")
 @click.option("--rtol", type=float, metavar="N", help="a relative tolerance in place of the error budget")
-@click.option("--precision", default="float32", show_default=True, help="float16, bfloat16, int8 or int4")
+@click.option("--precision", default="float32", show_default=True, help="float16, bfloat16, int8, int4, int8+bf16")
 @click.option("--method", default="auto", show_default=True, help="static, dynamic, rows, weights, rtn, gptq, awq")
 @click.option("--calibration", metavar="DATA", help="data for lower precision: a file, a folder, or file.py:name")
 @click.option("--calibrator", default="auto", show_default=True, help="int8: minmax, percentile, mse or entropy")
@@ -129,14 +129,16 @@ def job_of(options: dict[str, Any], target: str) -> Job:
 
 def recipe_of(options: dict[str, Any]) -> Recipe:
     """What was asked of the precision; what only lower precision has a use for is refused without one."""
-    from compiler.precision.recipe import Recipe, named
+    from compiler.precision.recipe import Recipe, mixture
 
+    precision, rest = mixture(options["precision"])
     recipe = Recipe(
-        named(options["precision"]),
+        precision,
         options["method"],
         options["group_size"],
         calibrator=options["calibrator"],
         keep=tuple(options["keep"]),
+        rest=rest,
         seed=options["seed"],
     )
     if recipe.precision == "float32":

@@ -10,9 +10,10 @@ import onnx_ir as ir
 
 from compiler.cases import ORDINARY, Case, Reference
 from compiler.contracts import Check
+from compiler.errors import UsageError
 from compiler.ir.evaluate import Evaluator
 from compiler.precision.boundaries import Boundaries
-from compiler.precision.recipe import Layer, Recipe, Samples
+from compiler.precision.recipe import HALVES, Layer, Recipe, Samples
 from compiler.validate.judge import judge
 from compiler.verdicts import NO_TERMS, Verdict
 
@@ -22,8 +23,8 @@ _REWRITES = {
     "float16": "compiler.precision.half:to_half",
     "bfloat16": "compiler.precision.half:to_half",
     "int8": "compiler.precision.int8:to_int8",
-    "int4": "compiler.precision.weights:quantize_weights",
 }
+_WEIGHTS = "compiler.precision.weights:quantize_weights"
 WEIGHTS_ONLY = ("weights", "rtn", "gptq", "awq")  # methods that leave activations as they are
 MOST_CASES = 4  # on which the graph itself is asked, several times each
 
@@ -58,14 +59,31 @@ class _Asked:
 
 def lower_precision(model: ir.Model, recipe: Recipe, samples: Samples | None) -> Lowered:
     """In place; the graph that is kept aside shares its weights."""
-    where = _REWRITES[recipe.precision]
-    if recipe.precision == "int8" and recipe.method in WEIGHTS_ONLY:
-        where = _REWRITES["int4"]
-        recipe = replace(recipe, method="auto") if recipe.method == "weights" else recipe
-    module, _, name = where.partition(":")
-    rewrite: Rewrite = getattr(import_module(module), name)
-    layers = rewrite(model, recipe, samples)
-    return Lowered(recipe, layers, model.clone())
+    rewrites = _rewrites(recipe)
+    if rewrites == [_WEIGHTS] and recipe.method == "weights":
+        recipe = replace(recipe, method="auto")
+    layers: dict[str, Layer] = {}
+    for where in rewrites:
+        module, _, name = where.partition(":")
+        rewrite: Rewrite = getattr(import_module(module), name)
+        for layer in rewrite(model, recipe, samples):
+            before = layers.get(layer.name)
+            if before is None or layer.precision != "float32":
+                layers[layer.name] = layer if before is None else replace(layer, error=before.error)
+    return Lowered(recipe, tuple(layers.values()), model.clone())
+
+
+def _rewrites(recipe: Recipe) -> list[str]:
+    """A mixture is made from the fewest bits up: what has codes is left alone by the next."""
+    weights = recipe.precision == "int4" or (recipe.precision == "int8" and recipe.method in WEIGHTS_ONLY)
+    if weights and len(recipe.mixed) == 1:
+        return [_WEIGHTS]
+    halves = [name for name in recipe.mixed if name in HALVES]
+    if weights or "int4" in recipe.mixed or len(halves) > 1:
+        what = " and ".join(recipe.mixed)
+        why = "int8 with codes for activations mixes with float16 or with bfloat16; weights alone mix with nothing"
+        raise UsageError("bad-option", f"no graph is made of {what}", where="--precision", why=why, hint="int8+bf16")
+    return [_REWRITES[name] for name in ("int8", *halves) if name in recipe.mixed]
 
 
 def fidelity(lowered: Lowered, reference: Reference, answer: Check) -> tuple[Reference, Verdict]:

@@ -11,6 +11,7 @@ import onnx_ir as ir
 from compiler.contracts import Array
 from compiler.ir.provenance import provenance
 from compiler.passes.rewriting import constant, is_op
+from compiler.precision.recipe import Name, Recipe
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,13 @@ def _axes(node: ir.Node) -> tuple[int, int] | None:
     if is_op(node, "Conv"):
         return 0, 1
     return None
+
+
+def own_precision(node: ir.Node, recipe: Recipe) -> Name | None:
+    """What the user wants this one to be in, whatever the others get."""
+    if is_kept(node, recipe.keep):
+        return "float32"
+    return next((name for pattern, name in recipe.own if is_kept(node, [pattern])), None)
 
 
 def is_kept(node: ir.Node, patterns: Sequence[str]) -> bool:

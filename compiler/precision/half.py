@@ -26,19 +26,21 @@ _WIDE = ir.DataType.FLOAT
 def to_half(model: ir.Model, recipe: Recipe, samples: Samples | None) -> tuple[Layer, ...]:
     """In place; what became of each node that does the work, holds weights, or was refused."""
     InferShapes()(model)
-    made = plan(model, recipe, _TYPES[recipe.precision], samples)
-    layers = tuple(_layers(model, recipe, made))
+    half = recipe.half
+    assert half is not None
+    made = plan(model, recipe, _TYPES[half], samples)
+    layers = tuple(_layers(model, half, made))
     _Rewrite(model, made).run()
     CollapseCasts()(model)
     return layers
 
 
-def _layers(model: ir.Model, recipe: Recipe, made: Plan) -> Iterator[Layer]:
+def _layers(model: ir.Model, half: Name, made: Plan) -> Iterator[Layer]:
     for node in model.graph:
         weights = _weights_of(node)
         name = str(node.name or node.outputs[0].name)
         if node in made.taken and (weights or is_op(node, *WORK)):
-            yield Layer(name, node.op_type, recipe.precision, 16, weights)
+            yield Layer(name, node.op_type, half, 16, weights)
         elif made.reasons.get(node) or (weights and node in made.reasons):
             yield Layer(name, node.op_type, "float32", 32, weights, made.reasons[node] or "what it takes is in float32")
 

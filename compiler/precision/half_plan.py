@@ -10,10 +10,10 @@ import onnx_ir as ir
 from compiler.ir.opsets import schema_at
 from compiler.ir.subgraphs import subgraphs_of
 from compiler.ir.text import dtype_text
-from compiler.passes.rewriting import constant, input_of, is_constant, is_op
-from compiler.precision.candidates import is_kept
+from compiler.passes.rewriting import constant, input_of, is_constant, is_op, made_by
+from compiler.precision.candidates import own_precision
 from compiler.precision.half_ranges import Unfit, is_single, measured, of_constant
-from compiler.precision.half_rules import CARRYING, KEPT, LIGHT, PLACES, UNKNOWN, WORK
+from compiler.precision.half_rules import CARRYING, CODES, KEPT, LIGHT, PLACES, UNKNOWN, WORK
 from compiler.precision.recipe import Recipe, Samples
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 MASK = 3  # the input of Attention that says where not to look; it is large by intention, and may be cut
 _ASKED = "it was asked to stay"
+_OTHERS = "others were asked to be in 16 bits"
 
 
 @dataclass
@@ -49,6 +50,8 @@ class _Planner:
         for node in self._model.graph:
             if not any(map(is_single, node.outputs)) or not (any(map(is_single, node.inputs)) or subgraphs_of(node)):
                 continue  # there is nothing in it that could be in 16 bits
+            if _is_in_codes(node):
+                continue
             taken = _taken(node, self._plan.dtype, self._model.opset_imports)
             why = self._obstacle(node, taken)
             if not why and self._goes_along(node):
@@ -59,8 +62,11 @@ class _Planner:
         return self._plan
 
     def _obstacle(self, node: ir.Node, taken: tuple[int, ...]) -> str:
-        if is_kept(node, self._recipe.keep):
+        own = own_precision(node, self._recipe)
+        if own == "float32":
             return _ASKED
+        if own is None and self._recipe.half not in (self._recipe.precision, self._recipe.rest):
+            return _OTHERS
         if node.domain == "" and node.op_type in self._recipe.wide:
             return self._recipe.wide[node.op_type]
         if not is_op(node, *WORK, *LIGHT):
@@ -114,6 +120,12 @@ class _Planner:
             if unfit is not None and unfit.large:
                 for result in filter(is_single, node.outputs):
                     self._unfit.setdefault(result, unfit)
+
+
+def _is_in_codes(node: ir.Node) -> bool:
+    """What has 8 bits already, and what makes codes or numbers of them."""
+    weights = node.inputs[1] if is_op(node, *WORK) and len(node.inputs) > 1 else None
+    return is_op(node, *CODES) or made_by(weights, "DequantizeLinear") is not None
 
 
 def _is_wide(node: ir.Node) -> bool:

@@ -60,5 +60,8 @@ UNKNOWN = "nothing is known of it in 16 bits"
 # The element type of what they read does not matter to them.
 ANY_TYPE = frozenset({"Cast", "IsInf", "IsNaN", "Shape", "Size"})
 
+# Between numbers and their codes.
+CODES = frozenset({"DequantizeLinear", "DynamicQuantizeLinear", "QuantizeLinear"})
+
 # Inputs that say where, or by how much, and not what; they keep their precision.
 PLACES: dict[str, tuple[int, ...]] = {"Resize": (1, 2), "DeformConv": (2,), "Dropout": (1,)}

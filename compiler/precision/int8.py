@@ -16,7 +16,7 @@ from compiler.contracts import Array
 from compiler.errors import UsageError, did_you_mean
 from compiler.ir.provenance import inherit
 from compiler.passes.rewriting import Edit, constant, is_op, made_by
-from compiler.precision.candidates import Candidate, candidates, is_kept
+from compiler.precision.candidates import Candidate, candidates, is_kept, own_precision
 from compiler.precision.layer_error import with_errors
 from compiler.precision.ranges import Range, ranges
 from compiler.precision.recipe import Layer, Recipe, Samples
@@ -73,6 +73,8 @@ def _method(recipe: Recipe, samples: Samples | None) -> str:
 def _why_not(one: Candidate, recipe: Recipe, method: str) -> str:
     if is_kept(one.node, recipe.keep):
         return "--keep names it"
+    if (own := own_precision(one.node, recipe) or recipe.precision) != "int8":
+        return f"it was asked to be in {own}"
     if method != "static" and is_op(one.node, "Conv"):
         return "no runtime is fast at convolutions whose ranges are found at run time; --calibration makes it static"
     if one.bias is not None and constant(one.bias) is None:

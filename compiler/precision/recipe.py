@@ -12,6 +12,7 @@ from compiler.errors import UsageError, did_you_mean
 Name = Literal["float32", "float16", "bfloat16", "int8", "int4"]
 NAMES: tuple[Name, ...] = get_args(Name)
 SHORT = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
+HALVES: tuple[Name, ...] = ("float16", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -24,9 +25,22 @@ class Recipe:
     symmetric: bool = True  # of weights that are quantized alone
     calibrator: str = "auto"  # where an activation's range ends: minmax, percentile, mse, entropy
     keep: tuple[str, ...] = ()  # layers that stay as they are: names of nodes or modules, with * for any text
+    own: tuple[tuple[str, Name], ...] = ()  # names as in `keep`, and what those layers get instead; the first that fits
+    rest: Name = "float32"  # what int8 does not take: attention, sums, layers whose own precision it is
     seed: int = 0
     signed: bool = False  # activations too lie around zero, because the runtime takes no others
     wide: Mapping[str, str] = field(default_factory=dict, hash=False)  # operators that stay in float32, and why
+
+    @property
+    def mixed(self) -> tuple[Name, ...]:
+        """All precisions below float32 that may occur, its own one first."""
+        asked = (self.precision, self.rest, *(name for _, name in self.own))
+        return tuple(dict.fromkeys(name for name in asked if name != "float32"))
+
+    @property
+    def half(self) -> Name | None:
+        """The 16 bits of a mix."""
+        return next((name for name in self.mixed if name in HALVES), None)
 
 
 @dataclass(frozen=True)
@@ -46,6 +60,17 @@ class Samples(Protocol):
     """Calibration data, which may be read as often as needed and is never in memory as a whole."""
 
     def __iter__(self) -> Iterator[Arrays]: ...
+
+
+def mixture(text: str) -> tuple[Name, Name]:
+    """`int8+bf16`: a precision, and that of what it leaves."""
+    first, plus, second = text.partition("+")
+    precision, rest = named(first), named(second) if plus else "float32"
+    if plus and (precision != "int8" or rest not in HALVES):
+        raise UsageError(
+            "bad-option", f"'{text}' is no mixture", where="--precision", hint="int8+bf16 or int8+fp16, or one of them"
+        )
+    return precision, rest
 
 
 def named(text: str) -> Name:

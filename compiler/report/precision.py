@@ -11,7 +11,9 @@ from compiler.report import words
 def sentence(manifest: Mapping[str, Any]) -> str:
     """One plain sentence: what it keeps of the model, and that it is the graph that was asked for."""
     verdict, low = manifest["verdict"], manifest["precision"]
-    runtime = f"{manifest['artifact']['runtime']} in {low['precision']}"
+    precisions = dict.fromkeys((low["precision"], low["rest"], *(name for _, name in low["own"])))
+    in_these = " and ".join(name for name in precisions if name != "float32")
+    runtime = f"{manifest['artifact']['runtime']} in {in_these}"
     if verdict["status"] == "skipped":
         return f"Built for {runtime}; nothing is known about its numbers, because it was not verified."
     if verdict["status"] == "failed":
