@@ -73,6 +73,7 @@ def auto(
         setting = Setting(os.cpu_count() or 1, subject.usual(job.data))
         plan = Plan(_baselines(job), (1, setting.threads), budget, job.data)
         (table,) = bench(subject, [setting], plan, progress)
+        table = replace(table, rows=[replace(row, place="") for row in table.rows])  # folders that do not stay
         options_of = {name: candidate.options for name, candidate in subject.candidates.items()}
         choice = choose(table.rows, options_of, objective)
         candidate = subject.candidates[choice.row.name]

@@ -98,7 +98,7 @@ def test_two_bundles_for_one_target_are_called_by_their_folders(
     shutil.copytree(built / "small.onnxruntime", again)
     code, told = bench(capsys, built / "small.onnxruntime", again, *QUICK)
     assert code == 0
-    assert [row["name"] for row in told["tables"][0]["rows"]] == ["small.onnxruntime", "again.onnxruntime"]
+    assert [row["name"] for row in told["tables"][0]["rows"]] == ["onnxruntime small", "onnxruntime again"]
 
 
 def test_the_defaults_of_a_project_may_be_those_of_compiling(
@@ -116,6 +116,8 @@ def test_what_a_person_sees(built: Path) -> None:
     assert shown.exit_code == 0
     assert "batch=1, 1 thread" in shown.output
     assert "At batch=1, 1 thread, onnxruntime is the fastest" in shown.output
+    last = " ".join(shown.output.split())
+    assert last.endswith(f"of its error budget; it is in {built / 'small.onnxruntime'}.")
     assert max(map(len, shown.output.splitlines())) <= 100
 
 

@@ -13,11 +13,38 @@ from compiler.measure.paired import Ratio
 
 
 @dataclass(frozen=True)
+class Kept:
+    """What was asked of an output in place of the error budget, and what that came to."""
+
+    output: str
+    text: str  # as it was asked for
+    worst: float
+
+
+@dataclass(frozen=True)
 class Error:
-    """How equal the numbers are, beside how fast they came: the share of the error budget, and the verdict."""
+    """How equal the numbers are, beside how fast they came: the verdict, and what it rests on."""
 
     status: str
-    used: float | None = None
+    used: float | None = None  # share of the model's error budget
+    promises: Sequence[Kept] = ()  # what decided in its place
+    fidelity: float | None = None  # in lower precision: share of the budget of the graph that was asked for
+
+    @classmethod
+    def of_bundle(cls, manifest: Mapping[str, Any]) -> Error:
+        """The verdict that a bundle carries."""
+        verdict, low = manifest["verdict"], manifest["precision"]
+        promises = [
+            Kept(output["output"], promise["text"], float(promise["worst"]))
+            for output in verdict["outputs"]
+            for promise in output["promises"]
+        ]
+        fidelity = low["fidelity"] if low is not None else None
+        return cls(verdict["status"], _used(verdict), promises, _used(fidelity) if fidelity is not None else None)
+
+
+def _used(verdict: Mapping[str, Any]) -> float | None:
+    return max((float(output["used"]) for output in verdict["outputs"]), default=None)
 
 
 @dataclass(frozen=True)
@@ -27,6 +54,7 @@ class Row:
     name: str
     what: str
     error: Error
+    place: str = ""  # of a bundle
     disk: int | None = None  # bytes
     load: float | None = None  # seconds
     first: float | None = None  # seconds of the first call

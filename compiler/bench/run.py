@@ -110,13 +110,12 @@ class _Bench:
 
     def _of_bundle(self, name: str, candidate: Candidate) -> Row:
         bundle = candidate.bundle
-        verdict = bundle.manifest["verdict"]
-        used = max((float(output["used"]) for output in verdict["outputs"]), default=None)
         artifact = bundle.artifact
         row = Row(
             name,
             artifact.runtime,
-            Error(verdict["status"], used),
+            Error.of_bundle(bundle.manifest),
+            place=str(bundle.folder),
             disk=sum((bundle.folder / file).stat().st_size for file in artifact.files),
         )
         # A candidate that is about threads keeps its own.

@@ -9,6 +9,7 @@ from typing import Any
 
 from compiler import bundle as bundles
 from compiler import recorded
+from compiler.bench.names import names
 from compiler.bundle import Bundle
 from compiler.contracts import Arrays, Dim, TensorSpec
 from compiler.errors import UsageError
@@ -35,7 +36,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Subject:
-    candidates: Mapping[str, Candidate]  # under the name of the target, or of the folder where two have the same
+    candidates: Mapping[str, Candidate]  # under names that tell them apart
     plan: ReferencePlan
     asked: Asked | None  # None where the model is not at hand
 
@@ -62,15 +63,8 @@ def read(
     first = found[0]
     for other in found[1:]:
         _hold_same(first, other)
-    targets = [bundle.artifact.target for bundle in found]
-    names = [
-        target if targets.count(target) == 1 else bundle.folder.name
-        for target, bundle in zip(targets, found, strict=True)
-    ]
-    if len(set(names)) < len(names):
-        names = [str(bundle.folder) for bundle in found]
-    candidates = [Candidate(bundle, options(target)) for bundle, target in zip(found, targets, strict=True)]
-    return Subject(dict(zip(names, candidates, strict=True)), recorded.plan(first), asked or _source(first))
+    candidates = [Candidate(bundle, options(bundle.artifact.target)) for bundle in found]
+    return Subject(dict(zip(names(found), candidates, strict=True)), recorded.plan(first), asked or _source(first))
 
 
 def _hold_same(one: Bundle, other: Bundle) -> None:

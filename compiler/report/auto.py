@@ -9,7 +9,7 @@ from typing import Any
 from rich.text import Text
 
 from compiler.errors import PlumblineError
-from compiler.report import bench, words
+from compiler.report import bench, numbers
 from compiler.report.terminal import page
 
 
@@ -43,7 +43,7 @@ def sentence(told: Mapping[str, Any]) -> str:
     text = f"Chosen: {row['name']}, {1000 * row['latency']['p50']:.3g} ms a call at {bench.setting(told['table'])}"
     if row["ratio"] is not None:
         text += f", {bench.faster(row['ratio'], told['table']['against'])}"
-    return f"{text}; it uses {words.percent(row['error']['used'])} of its error budget."
+    return f"{text}; {numbers.full(row)}."
 
 
 def chosen(told: Mapping[str, Any]) -> Mapping[str, Any]:

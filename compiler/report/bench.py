@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table as RichTable
 from rich.text import Text
 
-from compiler.report import words
-from compiler.report.terminal import grid, page
+from compiler.report import contenders, numbers
+from compiler.report.contenders import Column
+from compiler.report.numbers import Row
+from compiler.report.terminal import page
 
 NO_DIFFERENCE = "no difference"
 _STYLES = {"faster": "green", "slower": "yellow", NO_DIFFERENCE: "dim"}
 
-_PLAIN = ("what", "load", "first", "steady_after", "peak", "disk", "verdict", "failure")
+_PLAIN = ("what", "place", "load", "first", "steady_after", "peak", "disk", "verdict", "failure")
 
 # One bench table as JSON: compiler.bench.rows.Table.to_json.
 Table = Mapping[str, Any]
@@ -24,50 +25,56 @@ Table = Mapping[str, Any]
 
 def show(table: Table) -> None:
     console = page()
-    console.print(Text(f"{setting(table)}; {table['rounds']} rounds in turns", style="bold"))
-    rows = _grid(table)
-    if rows.row_count:
-        console.print(rows)
+    told = f"{setting(table)}; {table['rounds']} rounds in turns"
+    if not _is_short(table["against"]):
+        told += f"; ratio: of the time of {table['against']}"
+    console.print(Text(told, style="bold"))
+    timed = [row for row in table["rows"] if row["latency"]]
+    if timed:
+        for grid in contenders.grids([row["name"] for row in timed], [*_columns(table, timed)], console.width):
+            console.print(grid)
+    for row in timed:
+        if row["error"]["status"] == "failed":
+            console.print(Text(f"{row['name']}: {numbers.full(row)}", style="bold red"))
+        elif not numbers.by_budget(row):
+            console.print(Text(f"{row['name']}: {numbers.full(row)}"))
     for row in table["rows"]:
         if row["failure"]:
             console.print(Text(f"{row['name']} was not timed: {row['failure']}", style="yellow"))
 
 
-def _grid(table: Table) -> RichTable:
-    timed = [row for row in table["rows"] if row["latency"]]
-    clients = list(timed[0]["rates"]) if timed else []
-    rates = [f"calls/s x{count}" if count != 1 else "calls/s" for count in clients]
-    rows = grid("", "p50 ms", "p99 ms", f"of {table['against']}", *rates, "start s", "MiB", "file", "of budget")
-    rows.padding = (0, 0, 0, 1)
-    for column in rows.columns[1:]:
-        column.no_wrap = True  # a long name is folded, a number never
-    for row in timed:
-        rows.add_row(*_cells(row, clients))
-    return rows
+def _columns(table: Table, timed: Sequence[Row]) -> Iterator[Column]:
+    """What matters most comes first: speed, and how equal the numbers are."""
+    yield Column("p50 ms", [Text(_milliseconds(row["latency"]["p50"])) for row in timed])
+    yield Column("p99 ms", [Text(_milliseconds(row["latency"]["p99"])) for row in timed])
+    yield Column(f"of {table['against']}" if _is_short(table["against"]) else "ratio", [_held(row) for row in timed])
+    yield Column("of budget" if all(map(numbers.by_budget, timed)) else "numbers", [_equal(row) for row in timed])
+    for clients in timed[0]["rates"]:
+        head = f"calls/s x{clients}" if clients != 1 else "calls/s"
+        yield Column(head, [Text(_thousands(row["rates"][clients])) for row in timed])
+    yield Column("start s", [Text(f"{row['load'] + row['first']:.2f}") for row in timed])
+    yield Column("MiB", [Text(_mebibytes(row["peak"])) for row in timed])
+    yield Column("file", [Text(_mebibytes(row["disk"])) for row in timed])
+
+
+def _is_short(name: str) -> bool:
+    """Whether there is room for it above a ratio with its interval."""
+    return len(name) <= len("0.31 [0.31, 0.31]")
+
+
+def _held(row: Row) -> Text:
+    told = row["verdict"] if row["verdict"] == NO_DIFFERENCE else ratio(row["ratio"])
+    return Text(told, style=_STYLES.get(row["verdict"], ""))
+
+
+def _equal(row: Row) -> Text:
+    return Text(numbers.brief(row), style="bold red" if row["error"]["status"] == "failed" else "")
 
 
 def setting(table: Table) -> str:
     sizes = " ".join(f"{name}={size}" for name, size in table["sizes"].items())
     threads = f"{table['threads']} thread{'s' * (table['threads'] != 1)}"
     return f"{sizes}, {threads}" if sizes else threads
-
-
-def _cells(row: Mapping[str, Any], clients: Sequence[int]) -> list[Text | str]:
-    latency, error = row["latency"], row["error"]
-    failed = error["status"] == "failed"
-    used = words.percent(error["used"]) if error["used"] is not None else error["status"]
-    held = row["verdict"] if row["verdict"] == NO_DIFFERENCE else ratio(row["ratio"])
-    return [
-        row["name"],
-        _milliseconds(latency["p50"]),
-        _milliseconds(latency["p99"]),
-        Text(held, style=_STYLES.get(row["verdict"], "")),
-        *(_thousands(row["rates"][count]) for count in clients),
-        f"{row['load'] + row['first']:.2f}",
-        _mebibytes(row["peak"]),
-        _mebibytes(row["disk"]),
-        Text(f"{used} DIFFERS" if failed else used, style="bold red" if failed else ""),
-    ]
 
 
 def _milliseconds(seconds: float) -> str:
@@ -110,14 +117,19 @@ def sentence(table: Table) -> str:
     if best["ratio"] is not None:
         same = f", which is {NO_DIFFERENCE}" if best["verdict"] == NO_DIFFERENCE else ""
         text += f", {ratio(best['ratio'])} of the time of {table['against']}{same}"
-    if best["error"]["used"] is not None:
-        text += f"; it uses {words.percent(best['error']['used'])} of its error budget"
+    text += f"; {numbers.full(best)}"
+    if best["place"]:
+        text += f"; it is in {best['place']}"
+    equal = fastest(table, numbers.by_budget)
+    if equal is not None and not numbers.by_budget(best):
+        text += f". Of those that compute what the model computes it is {equal['name']}: "
+        text += f"{_milliseconds(equal['latency']['p50'])} ms"
     return text + "."
 
 
-def fastest(table: Table) -> Mapping[str, Any] | None:
+def fastest(table: Table, allowed: Callable[[Row], bool] = lambda row: True) -> Row | None:
     """Of those whose numbers do not differ."""
-    sound = [row for row in table["rows"] if row["latency"] and row["error"]["status"] != "failed"]
+    sound = [row for row in table["rows"] if row["latency"] and row["error"]["status"] != "failed" and allowed(row)]
     return min(sound, key=lambda row: float(row["latency"]["p50"]), default=None)
 
 
@@ -134,7 +146,11 @@ def write_csv(tables: Iterable[Table], file: Path) -> None:
 def _lines(table: Table) -> Iterable[dict[str, Any]]:
     for row in table["rows"]:
         line = {"threads": table["threads"], **table["sizes"], "name": row["name"], "against": table["against"]}
-        for key in ("latency", "ratio", "error"):
-            line |= {f"{key}_{name}": value for name, value in (row[key] or {}).items()}
+        error = {
+            **row["error"],
+            "promises": "; ".join(f"{one['output']}:{one['text']}" for one in row["error"]["promises"]),
+        }
+        for key, told in (("latency", row["latency"]), ("ratio", row["ratio"]), ("error", error)):
+            line |= {f"{key}_{name}": value for name, value in (told or {}).items()}
         line |= {f"rate_{clients}": rate for clients, rate in row["rates"].items()}
         yield line | {key: row[key] for key in _PLAIN}

@@ -78,7 +78,7 @@ def _print(console: Console, what: str, profiles: Sequence[Mapping[str, Any]], s
     table.padding = (0, 0, 0, 1)
     table.columns[0].no_wrap = True
     for profile in profiles:
-        table.add_column(Text(profile["name"]), overflow="ellipsis", no_wrap=True)
+        table.add_column(Text(profile["name"]), overflow="fold", width=_MICROSECONDS + _SHARE + _PEAK + 2)
     totals = [float(profile["total"]["seconds"]) for profile in profiles]
     names = dict.fromkeys(name for each in shares for name in each)
     ranked = sorted(names, key=lambda name: -_most(name, shares, totals))

@@ -36,7 +36,7 @@ def lowered(name: str) -> dict[str, Any]:
     fidelity = {"status": "passed", "outputs": [output(name, 0.31)], "cases": 2, "notes": [], "edges": []}
     kept = {"name": "head", "operator": "Gemm", "precision": "float32", "bits": 32.0, "weights": 320, "why": name}
     return {
-        "precision": "int8", "method": "auto", "fidelity": fidelity,
+        "precision": "int8", "rest": "float32", "own": [], "method": "auto", "fidelity": fidelity,
         "layers": [
             {**kept, "name": name, "precision": "int8", "bits": 8.25, "weights": 640, "why": "", "error": 0.0123},
             {**kept, "error": None},
@@ -88,12 +88,16 @@ def manifest(name: str = "logits", status: str = "passed", *, low: bool = False)
     }  # fmt: skip
 
 
+def error(status: str = "passed", used: float | None = 0.1, **changes: Any) -> dict[str, Any]:
+    return {"status": status, "used": used, "promises": (), "fidelity": None, **changes}
+
+
 def row(name: str, seconds: float, used: float | None, status: str = "passed", **changes: Any) -> dict[str, Any]:
     calls = np.random.default_rng(len(name)).lognormal(np.log(seconds), 0.08, 400).tolist()
     ratio = {"value": seconds / 0.01, "low": seconds / 0.0101, "high": seconds / 0.0099}
     found = latency(calls)
     return {
-        "name": name, "what": f"it is {name}", "error": {"status": status, "used": used}, "disk": 60141, "load": 0.31,
+        "name": name, "what": f"it is {name}", "error": error(status, used), "place": "", "disk": 60141, "load": 0.31,
         "first": 0.012, "steady_after": 3, "latency": vars(found), "spread": percentiles(calls),
         "ratio": None if seconds == 0.01 else ratio, "rates": {1: 1 / seconds}, "peak": 10**8, "failure": "",
         "verdict": "" if seconds == 0.01 else "faster", **changes,

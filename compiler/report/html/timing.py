@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from compiler.report import bench, words
+from compiler.report import bench, numbers, words
 from compiler.report.html import plots, speed
 from compiler.report.html.markup import Markup, tag
 from compiler.report.html.page import Section, figure, marked, note, table
@@ -84,7 +84,9 @@ def _numbers(row: Row) -> Markup:
         return marked("bad", "differ")
     if status != "passed":
         return marked("warn", words.status(status))
-    return marked("good", "equal") if within(row) else marked("warn", "as asked for")
+    if row["error"]["promises"]:
+        return marked("good" if within(row) else "warn", numbers.brief(row))
+    return marked("good", "equal")
 
 
 def within(row: Row) -> bool:
