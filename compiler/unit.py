@@ -6,6 +6,7 @@ Who measures PyTorch's error and who judges an artifact by it must mean the same
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,7 @@ ELEMENT_ULPS = 2.0  # roundings at its own scale that every element may have on 
 # honest answer may be refused for it. What the limits above leave free covers an unluck of SLACK.
 LUCK = 1e-5
 SLACK = 2.0
+_CHANCE = 6.0  # errors of so many seem alike by chance, one time in a hundred; one does in the mean
 
 _EPSILON = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}
 _COMPLEX = {"complex64": "float32", "complex128": "float64"}
@@ -45,7 +47,7 @@ class Unit:
     worst: float
     epsilon: float
     scale: float  # the output's own size, rms
-    unlucky: float  # by how much rms and worst may be too small, because few elements told them
+    unlucky: float  # by how much rms and worst may be too small, because few errors of their own told them
 
     @property
     def weak(self) -> bool:
@@ -82,3 +84,34 @@ def unlucky(count: float) -> float:
     count = max(count, 2)
     tail = 2 * math.exp((math.log(LUCK) + math.lgamma(count / 2 + 1)) / (count / 2))
     return float(max(1.0, (count / tail) ** 0.5 / SLACK))
+
+
+# -- errors that are alike ------------------------------------------------------------------------------------------
+
+
+def alike(error: Floats, wanted: Floats, axes: tuple[int, ...]) -> tuple[Floats, Floats]:
+    """Of the squared errors along these axes: what is the same share of every element, and what the same amount.
+
+    A row that is divided by a sum is off by one share everywhere, and one that a sum is added to by one amount.
+    """
+    size, count = np.sum(wanted**2, axis=axes), np.sum((error != 0) | (wanted != 0), axis=axes)
+    return _along(np.sum(error * wanted, axis=axes), size), _along(np.sum(error, axis=axes), count)
+
+
+def _along(projected: Floats, squared: Floats) -> Floats:
+    """The square of what lies in one direction; divided first, so that large numbers stay in range."""
+    length = np.sqrt(np.asarray(squared, np.float64))
+    return np.square(np.divide(projected, length, out=np.zeros_like(length), where=length > 0))
+
+
+def part_alike(count: float, squares: float, parts: Iterable[float]) -> float:
+    """Of the squares of so many errors, the larger of the two parts, less what chance makes of few."""
+    return max(0.0, max(parts) / squares - _CHANCE / count) if count and squares else 0.0
+
+
+def independent(count: float, places: int, part: float) -> float:
+    """As how many errors by themselves so many count, in so many places, if in each this part of them is alike.
+
+    The sum of squares in a place varies as that of so many independent errors does.
+    """
+    return min(count, places / (part**2 + (1 - part) ** 2 * places / count)) if count else 0.0

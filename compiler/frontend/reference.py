@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -17,6 +17,7 @@ from compiler.frontend import sizes as plan
 from compiler.frontend.examples import check_inputs, draw
 from compiler.frontend.probes import probes
 from compiler.frontend.program import InputRange, Program
+from compiler.unit import alike, independent, part_alike
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,8 @@ EFFORTS = {
     "thorough": Effort(draws=5, sizes=3, kinds=3, corner=600, luck=60, beyond=600, probes=600),
 }
 
-# A unit of error that few numbers tell is uncertain, and must be taken wide. More draws make it narrow again.
-_ENOUGH = 16  # numbers in each output, over all cases
+# A unit that few errors tell is uncertain, and must be taken wide. More draws make it narrow again.
+_ENOUGH = 16  # errors by themselves in each output, over all cases
 _MOST_DRAWS = 8
 
 
@@ -128,15 +129,16 @@ class _Sweep:
         return plan.corners(self._wanted.dims)
 
     def few_numbers(self) -> None:
-        """Further draws, for as long as an output has few numbers in all and time is left."""
+        """Further draws, for as long as an output has few errors of its own in all and time is left."""
         started = time.process_time()
-        fewest = min((sum(case.outputs[name].size for case in self.cases) for name in self.cases[0].outputs), default=0)
-        each = min((array.size for array in self.cases[0].outputs.values()), default=0)
+        some = all(array.size for array in self.cases[0].outputs.values())
         for number in range(self._draws, _MOST_DRAWS):
-            if fewest >= _ENOUGH or not each or time.process_time() - started > self._effort.luck:
+            if not some or self._fewest() >= _ENOUGH or time.process_time() - started > self._effort.luck:
                 return
             self._ordinary(self._middle, number)
-            fewest += each
+
+    def _fewest(self) -> float:
+        return min((_told(self.cases, name) for name in self.cases[0].outputs), default=_ENOUGH)
 
     def beyond(self) -> None:
         """Other sizes, then data of other kinds, until the time is up."""
@@ -234,6 +236,22 @@ _PLAIN = 0.4
 def _label(sizes: plan.Sizes, number: int, kind: str = ORDINARY) -> str:
     words = plan.label(sizes) if kind == ORDINARY else f"{plan.label(sizes)}, {kind}"
     return words + (f" (draw {number + 1})" if number else "")
+
+
+def _told(cases: Sequence[Case], name: str) -> float:
+    """How many numbers an output has, or as how many its errors count, which may have much in common."""
+    if not draws.is_float(cases[0].outputs[name]):
+        return sum(case.outputs[name].size for case in cases)
+    count, squares, parts = 0, 0.0, np.zeros(2)
+    for case in cases:
+        wanted = case.oracle[name].astype(np.float64, copy=False).reshape(-1)
+        error = case.outputs[name].astype(np.float64).reshape(-1)
+        known = np.isfinite(error) & np.isfinite(wanted)
+        wanted, error = wanted[known], error[known] - wanted[known]
+        count += error.size
+        squares += float(np.sum(error**2))
+        parts += alike(error, wanted, (0,))
+    return independent(count, len(cases), part_alike(count, squares, parts))
 
 
 def _finite(array: np.ndarray) -> bool:

@@ -8,12 +8,13 @@ the output's unit in proportion to the slice's size, whichever is more.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from compiler.unit import Floats, Unit, unlucky
+from compiler.unit import PER_ELEMENT, Floats, Unit, alike, part_alike, unlucky
 from compiler.validate.units import Mask
 
 PER_SLICE = 8.0  # units of its own that a slice may be off, rms
@@ -31,7 +32,7 @@ class Errors:
 
     case: str
     made: Floats  # what the artifact is off
-    own: Floats  # what PyTorch is off
+    own: Floats  # what PyTorch is off, with its sign
     wanted: Floats
     finite: Mask
 
@@ -51,12 +52,15 @@ class Slice:
 class _Sums:
     """Over the axes that are not held fixed, in units and in the output's size, so that powers stay small."""
 
+    cases: int
     count: Floats
     made: Floats
     own: Floats
     own_fourth: Floats
     wanted: Floats
     wanted_fourth: Floats
+    shared: Floats  # of the squares of `own`: what is the same share of every element
+    moved: Floats  # and what is the same amount
 
     def __add__(self, other: _Sums) -> _Sums:
         return _Sums(*(getattr(self, name) + getattr(other, name) for name in self.__dataclass_fields__))
@@ -68,14 +72,15 @@ class Slices:
     def __init__(self, unit: Unit) -> None:
         self._unit = unit
         self._columns: dict[int, _Sums] | None = None  # axis -> over all cases, where it has the same size in all
+        self._rows: dict[int, list[tuple[str, _Sums]]] = {}  # how many leading axes are fixed -> of each case
         self._rank = 0
-        self._found: list[Slice] = []
 
     def add(self, one: Errors) -> None:
         self._rank = one.wanted.ndim
         for fixed in range(1, self._rank):
-            sums = _sums(one, tuple(range(fixed, self._rank)), self._unit)
-            self._judge(sums, one.case, [axis if axis < fixed else None for axis in range(self._rank)])
+            if math.prod(one.wanted.shape[fixed:]) >= FEWEST:
+                sums = _sums(one, tuple(range(fixed, self._rank)), self._unit)
+                self._rows.setdefault(fixed, []).append((one.case, sums))
         columns = {axis: _sums(one, self._but(axis), self._unit) for axis in range(1, self._rank)}
         if self._columns is not None:
             before = self._columns
@@ -88,26 +93,47 @@ class Slices:
 
     def worst(self) -> Slice | None:
         """None where no slice has enough elements."""
+        found = []
         for axis, sums in (self._columns or {}).items():
-            self._judge(sums, "", [other if other == axis else None for other in range(self._rank)])
-        return max(self._found, key=lambda each: each.used, default=None)
+            found += self._judged([("", sums)], [other if other == axis else None for other in range(self._rank)])
+        for fixed, rows in self._rows.items():
+            found += self._judged(rows, [axis if axis < fixed else None for axis in range(self._rank)])
+        return max(found, key=lambda each: each.used, default=None)
 
     def _but(self, axis: int) -> tuple[int, ...]:
         return tuple(other for other in range(self._rank) if other != axis)
 
-    def _judge(self, sums: _Sums, case: str, axes: Sequence[int | None]) -> None:
-        found = _worst(sums, self._unit, case, axes)
-        self._found += [found] if found is not None else []
+    def _judged(self, slices: Sequence[tuple[str, _Sums]], axes: Sequence[int | None]) -> list[Slice]:
+        """The worst of each case, of slices that lie along the same axes."""
+        wide = self._unit.unlucky * _widened([sums for _, sums in slices])
+        found = (_worst(sums, self._unit, wide, case, axes) for case, sums in slices)
+        return [each for each in found if each is not None]
 
 
 def _sums(one: Errors, axes: tuple[int, ...], unit: Unit) -> _Sums:
-    count = np.asarray(np.sum(one.finite, axis=axes, dtype=np.float64))
+    own = one.own / (unit.rms or 1.0)
     return _Sums(
-        count,
+        1,
+        np.asarray(np.sum(one.finite, axis=axes, dtype=np.float64)),
         _powers(one.made, unit.rms, axes)[0],
-        *_powers(one.own, unit.rms, axes),
+        *_powers(own, 1.0, axes),
         *_powers(one.wanted, unit.scale, axes),
+        *alike(own, one.wanted, axes),
     )
+
+
+def _widened(slices: Sequence[_Sums]) -> float:
+    """How much more than PER_SLICE slices that lie along the same axes may be off, where their errors are alike.
+
+    What all elements have in common is one number in each slice and case, and may be off as an element may. The slices
+    are asked together: in one of them PyTorch may have got that number right by luck.
+    """
+    total = {name: sum(float(np.sum(getattr(sums, name))) for sums in slices) for name in _TOLD}
+    part = part_alike(total["count"], total["own"], (total["shared"], total["moved"]))
+    return max(1.0, PER_ELEMENT / PER_SLICE * math.sqrt(part / slices[0].cases))
+
+
+_TOLD = ("count", "own", "shared", "moved")
 
 
 def _powers(values: Floats, size: float, axes: tuple[int, ...]) -> tuple[Floats, Floats]:
@@ -117,14 +143,14 @@ def _powers(values: Floats, size: float, axes: tuple[int, ...]) -> tuple[Floats,
     return np.asarray(np.sum(squares, axis=axes)), np.asarray(np.sum(np.square(squares, out=squares), axis=axes))
 
 
-def _worst(sums: _Sums, unit: Unit, case: str, axes: Sequence[int | None]) -> Slice | None:
+def _worst(sums: _Sums, unit: Unit, wide: float, case: str, axes: Sequence[int | None]) -> Slice | None:
     judged = (sums.count >= FEWEST) & (_told_by(sums.wanted, sums.wanted_fourth) >= SPREAD)
     if not np.any(judged):
         return None
     count = np.maximum(sums.count, 1.0)
     made, own, in_proportion = (np.sqrt(part / count) for part in (sums.made, sums.own, sums.wanted))
     luck = np.interp(np.minimum(sums.count, _told_by(sums.own, sums.own_fourth)), _COUNTS, _UNLUCKY)
-    units = np.maximum(np.maximum(own * luck, in_proportion), FINEST)
+    units = np.maximum(np.maximum(own * luck, in_proportion * wide), FINEST)
     used = np.where(judged, made / (PER_SLICE * units), -1.0)
     index = np.unravel_index(int(np.argmax(used)), used.shape)
     at = iter(index)

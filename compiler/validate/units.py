@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from compiler.cases import ORDINARY, Case
 from compiler.contracts import Array, dtype_name
-from compiler.unit import Floats, Unit, epsilon_named, floor_of, is_complex, unlucky
+from compiler.unit import Floats, Unit, alike, epsilon_named, floor_of, independent, is_complex, part_alike, unlucky
 
 LOST = 32.0  # times what it is on ordinary data, above which other data proves nothing; sound data is below 3
 
@@ -47,6 +47,8 @@ def _units(cases: Sequence[Case]) -> dict[str, Unit]:
 def own_error(case: Case, name: str) -> tuple[Floats, Floats, Mask]:
     """Element by element: how far off honest arithmetic is, what it should be, and where both are numbers.
 
+    The error has its sign, which shows what the errors of several elements have in common.
+
     On data at the edge of a model's range PyTorch may hit the very answer by accident, where all is equal or rounds to
     zero. There the error counts as well that a rounding of the inputs makes.
     """
@@ -54,10 +56,11 @@ def own_error(case: Case, name: str) -> tuple[Floats, Floats, Mask]:
     finite = np.isfinite(torch.astype(np.float64)) & np.isfinite(oracle)
     wanted = np.where(finite, oracle, 0.0).astype(np.float64, copy=False)
     error = np.where(finite, torch, 0.0).astype(np.float64, copy=False)
-    np.abs(np.subtract(error, wanted, out=error), out=error)
+    np.subtract(error, wanted, out=error)
     if case.shaken is not None:
         shaken = real(case.shaken[name]).astype(np.float64)
-        error = np.maximum(error, np.where(finite & np.isfinite(shaken), np.abs(shaken - wanted), 0.0))
+        moved = np.where(finite & np.isfinite(shaken), shaken - wanted, 0.0)
+        error = np.where(np.abs(moved) > np.abs(error), moved, error)
     return error, wanted, finite
 
 
@@ -73,16 +76,20 @@ def real(array: Array) -> Array:
 
 def unit_of(errors: Iterable[tuple[Floats, Floats, Mask]], epsilon: float) -> Unit:
     """From the errors of each case, what was wanted there, and which elements count; of one case at a time."""
-    count = telling = 0
+    count = telling = cases = 0
     worst = squares = size = 0.0
+    parts = np.zeros(2)
     for error, wanted, finite in errors:
+        cases += 1
         count += int(np.sum(finite))
         telling += int(np.sum((error != 0) | (wanted != 0)))  # a zero that came out as zero tells nothing
-        worst = max(worst, float(np.max(error, initial=0.0)))
+        worst = max(worst, float(np.max(np.abs(error), initial=0.0)))
         squares += float(np.sum(error**2))
         size += float(np.sum(wanted**2))
+        parts += alike(error, wanted, tuple(range(error.ndim)))
+    told = independent(telling, cases, part_alike(telling, squares, parts))
     rms, scale = (squares / max(count, 1)) ** 0.5, (size / max(count, 1)) ** 0.5
-    return Unit(max(rms, floor_of(epsilon) * scale), worst, epsilon, scale, unlucky(telling))
+    return Unit(max(rms, floor_of(epsilon) * scale), worst, epsilon, scale, unlucky(told))
 
 
 def proves_nothing(name: str, kind: str, known: Units) -> bool:

@@ -159,3 +159,22 @@ def test_slices_that_are_all_zero_or_too_small_to_tell_are_left_to_the_elements(
         [Case("one", {}, {}, {"y": few.astype(SINGLE)}, {"y": few})], [{"y": few.astype(SINGLE)}]
     ).outputs
     assert "row" not in found.shares
+
+
+@pytest.mark.parametrize("of", ["the same share", "the same amount", "nothing"])
+def test_a_row_whose_errors_are_alike_may_be_off_as_an_element_may(of: str) -> None:
+    """What hangs on one sum is off as that sum is, and the next implementation adds it up in another order."""
+    rng = np.random.default_rng(0)
+    wide = rng.standard_normal((24, COLUMNS)) + 2
+    shape = wide if of == "the same share" else np.ones_like(wide)
+    apart = rng.standard_normal((24, COLUMNS if of == "nothing" else 1)) * shape
+    own = wide + 2e-7 * apart + 1e-7 * rng.standard_normal(wide.shape)
+    case = Case("one", {}, {}, {"y": own.astype(SINGLE)}, {"y": wide})
+
+    def row_passes(off: float) -> bool:
+        answer = own.copy()
+        answer[3] = wide[3] + off * shape[3]
+        return compare([case], [{"y": answer.astype(SINGLE)}]).passed
+
+    assert row_passes(3e-6) == (of != "nothing")
+    assert not row_passes(3e-5)

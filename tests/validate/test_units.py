@@ -48,6 +48,17 @@ def test_one_number_that_is_far_off_does_not_widen_it_further() -> None:
     assert unit(own, wide).unlucky == 1.0
 
 
+def test_numbers_that_hang_on_one_sum_count_as_one() -> None:
+    """Forty times the same number in three cases tells as much as three numbers do."""
+    rng = np.random.default_rng(0)
+    cases = []
+    for off in (1e-6, -2e-6, 1.5e-6):
+        _, wide = drawn(40)
+        own = (wide * (1 + off + 1e-8 * rng.standard_normal(40))).astype(np.float32)
+        cases.append(Case("one", {}, {}, {"y": own}, {"y": wide}))
+    assert unlucky(5) < units(cases)["ordinary"]["y"].unlucky <= unlucky(3)
+
+
 def test_kinds_of_data_are_apart() -> None:
     own, wide = drawn()
     cases = [
