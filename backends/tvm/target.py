@@ -28,8 +28,20 @@ _WIDTHS = (("avx512f", 16, 32), ("avx2", 8, 16), ("avx", 8, 16), ("neon", 4, 32)
 _PLAIN = (4, 16)
 
 # LLVM's names for what /proc/cpuinfo calls otherwise.
-_IN_CPUINFO = {"sse4.2": "sse4_2", "avx512vnni": "avx512_vnni", "avx512bf16": "avx512_bf16"}
-_TOLD = ("sse4.2", "avx", "avx2", "fma", "f16c", "avx512f", "avx512vl", "avx512bw", "avx512vnni", "avx512bf16")
+_IN_CPUINFO = {"sse4.2": "sse4_2", "avx512vnni": "avx512_vnni", "avx512bf16": "avx512_bf16", "avxvnni": "avx_vnni"}
+_TOLD = (
+    "sse4.2",
+    "avx",
+    "avx2",
+    "fma",
+    "f16c",
+    "avx512f",
+    "avx512vl",
+    "avx512bw",
+    "avx512vnni",
+    "avx512bf16",
+    "avxvnni",
+)
 
 
 def host_mcpu() -> str:

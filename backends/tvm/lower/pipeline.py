@@ -14,6 +14,7 @@ from backends.tvm.explain import Explain
 from backends.tvm.lower.canonical.channels_last import convolutions_channels_last
 from backends.tvm.lower.canonical.flatten_rows import flatten_rows
 from backends.tvm.lower.canonical.forms import to_known_forms
+from backends.tvm.lower.canonical.integer_products import integer_products
 from backends.tvm.lower.canonical.permutes import sink_permutes
 from backends.tvm.lower.canonical.tied_weights import share_tied_weights
 from backends.tvm.lower.kernels.call import Lowering
@@ -77,7 +78,9 @@ def _keep_attention_whole() -> None:
 def _prepare(mod: tvm.IRModule, machine: Machine, explain: Explain) -> tvm.IRModule:
     _keep_attention_whole()
     passes = relax.transform
-    mod = tvm.transform.Sequential([passes.DecomposeOpsForInference(), passes.FoldConstant()])(mod)
+    mod = passes.DecomposeOpsForInference()(mod)
+    mod = integer_products(mod, machine, explain)  # before what the weights stand for is written out
+    mod = tvm.transform.Sequential([passes.DeadCodeElimination(), passes.FoldConstant()])(mod)
     mod = to_known_forms(mod, machine, explain)
     mod = convolutions_channels_last(mod)
     mod = sink_permutes(mod)

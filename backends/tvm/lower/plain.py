@@ -14,6 +14,8 @@ from tvm import transform as tvm_transform
 from tvm.s_tir.schedule import ScheduleError
 
 from backends.tvm.explain import Explain
+from backends.tvm.lower.schedule.inlining import inline_short
+from backends.tvm.lower.quantized import dequantize, quantize
 from backends.tvm.lower.views import copies_to_views
 from backends.tvm.target import Machine, of
 
@@ -116,7 +118,13 @@ def _is_one(extent: Any) -> bool:
     return isinstance(extent, tirx.IntImm) and int(extent) == 1
 
 
-OWN = {"relax.nn.relu": _relu, "relax.nn.attention": _attention, "relax.nn.attention_bias": _attention}
+OWN = {
+    "relax.dequantize": dequantize,
+    "relax.nn.attention": _attention,
+    "relax.nn.attention_bias": _attention,
+    "relax.nn.relu": _relu,
+    "relax.quantize": quantize,
+}
 
 
 def _scheduled(module: tvm_ir.IRModule, machine: Machine, explain: Explain) -> tvm_ir.IRModule:
@@ -136,12 +144,9 @@ def _parallel(function: tirx.PrimFunc, lanes: int) -> tirx.PrimFunc:
     """Spatial stages that feed another are computed in place; the outer loops of the rest run side by side."""
     schedule = s_tir.Schedule(tvm_ir.IRModule({"main": function}))
     root = schedule.get_sblock("root")
-    for block in schedule.get_child_blocks(root)[:-1]:
-        if all(axis.iter_type == 0 for axis in schedule.get(block).iter_vars):
-            try:
-                schedule.compute_inline(block)
-            except ScheduleError:
-                continue  # an output, or a stage that several others read in different ways
+    before = schedule.get_child_blocks(root)[:-1]
+    spatial = [block for block in before if all(axis.iter_type == 0 for axis in schedule.get(block).iter_vars)]
+    inline_short(schedule, spatial)
     for block in schedule.get_child_blocks(root):
         _spread(schedule, block, lanes)
     return schedule.mod["main"].with_attr("tirx.is_scheduled", True)

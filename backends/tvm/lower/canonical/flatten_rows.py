@@ -13,7 +13,7 @@ import numpy as np
 import tvm
 from tvm import relax
 
-from backends.tvm.lower.canonical.operators import ELEMENTWISE, UNARY
+from backends.tvm.lower.canonical.operators import ELEMENTWISE, is_unary
 from backends.tvm.lower.canonical.rewriter import Rewriter, mutator, settle
 from backends.tvm.lower.relax_tools import Extent, constant, fixed, op_name, same_extent, same_shape, shape_of
 
@@ -32,7 +32,7 @@ class _FlattenRows(Rewriter):
             return self._matmul(call)
         if name == "relax.reshape":
             return self._merged(call)
-        if name in UNARY:
+        if is_unary(call):
             return self._unary(call)
         if name in ELEMENTWISE:
             return self._elementwise(call)
@@ -57,7 +57,7 @@ class _FlattenRows(Rewriter):
         shape = shape_of(left)
         rows = fixed(math.prod(shape[:-1], start=tvm.tirx.IntImm("int64", 1)))
         flat = self.emit(relax.op.reshape(left, (rows, shape[-1])))
-        product = self.emit(relax.op.matmul(flat, right))
+        product = self.emit(relax.op.matmul(flat, right, call.attrs.out_dtype))
         return relax.op.reshape(product, (*shape[:-1], shape_of(right)[-1]))
 
     def _merged(self, call: relax.Call) -> relax.Expr | None:
@@ -102,8 +102,10 @@ class _FlattenRows(Rewriter):
         return self._again(call, operands)
 
     def _as_rows(self, operand: relax.Expr, whole: list[Extent], flat: list[Extent]) -> relax.Expr | None:
-        """A tensor of the whole shape as rows; a constant that is the same for all of them as it is."""
+        """A tensor of the whole shape as rows; what is the same for all of them as it is."""
         shape = shape_of(operand)
+        if len(shape) <= 1:
+            return operand
         if same_shape(shape, whole):
             return self.emit(relax.op.reshape(operand, tuple(flat)))
         value = constant(operand)

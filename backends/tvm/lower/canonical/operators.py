@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from tvm import relax
+
+from backends.tvm.lower.relax_tools import op_name, shape_of
+
 # One result for each element of the first operand, without a look at the others.
 UNARY = frozenset(
     f"relax.{name}"
@@ -23,4 +27,14 @@ ELEMENTWISE = frozenset(
     )
 )  # fmt: skip
 
+# The same, where the other operands are one number each.
+QUANTIZING = frozenset({"relax.dequantize", "relax.quantize"})
+
 REDUCTIONS = frozenset(f"relax.{name}" for name in ("max", "mean", "min", "prod", "sum", "std", "variance"))
+
+
+def is_unary(call: relax.Call) -> bool:
+    name = op_name(call)
+    return name in UNARY or (
+        name in QUANTIZING and all(extent == 1 for operand in call.args[1:] for extent in shape_of(operand))
+    )

@@ -12,7 +12,7 @@ import numpy as np
 import tvm
 from tvm import relax
 
-from backends.tvm.lower.canonical.operators import ELEMENTWISE, REDUCTIONS, UNARY
+from backends.tvm.lower.canonical.operators import ELEMENTWISE, REDUCTIONS, is_unary
 from backends.tvm.lower.canonical.rewriter import Rewriter, mutator, settle
 from backends.tvm.lower.relax_tools import constant, op_name, shape_of
 
@@ -45,7 +45,7 @@ class _SinkPermutes(Rewriter):
         name = op_name(call)
         if name == "relax.permute_dims":
             return self._permute(call)
-        if name in UNARY:
+        if is_unary(call):
             return self._unary(call)
         if name in ELEMENTWISE:
             return self._elementwise(call)

@@ -7,13 +7,19 @@ from typing import Any
 
 from tvm import ir, relax
 
-from backends.tvm.lower.kernels import attention, conv, matmul, pool, rows
+from backends.tvm.lower.kernels import attention, conv, integer_matmul, matmul, pool, rows
 from backends.tvm.lower.kernels.call import DeclinedError, Kernel, Lowering, call_in_words
 from backends.tvm.lower.kernels.elementwise import ELEMENTWISE
 from backends.tvm.lower.plain import OWN
 
+
+def _matmul(at: Lowering, call: relax.Call) -> relax.Expr:
+    chosen = integer_matmul.integer_matmul if integer_matmul.is_integer_product(call) else matmul.matmul
+    return chosen(at, call)
+
+
 KERNELS: dict[str, Kernel] = {
-    "relax.matmul": matmul.matmul,
+    "relax.matmul": _matmul,
     "relax.nn.attention": attention.attention,
     "relax.nn.attention_bias": attention.attention,
     "relax.nn.conv1d": conv.conv,
@@ -36,7 +42,7 @@ KERNELS: dict[str, Kernel] = {
 
 def legalization(at: Lowering) -> dict[str, Callable[[relax.BlockBuilder, relax.Call], relax.Expr]]:
     """The table in the form that LegalizeOps takes."""
-    return {name: _legalize(at, name, kernel) for name, kernel in KERNELS.items()}
+    return {**OWN, **{name: _legalize(at, name, kernel) for name, kernel in KERNELS.items()}}
 
 
 def _legalize(at: Lowering, name: str, kernel: Kernel) -> Callable[[relax.BlockBuilder, relax.Call], relax.Expr]:

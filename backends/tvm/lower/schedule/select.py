@@ -12,7 +12,7 @@ from tvm.s_tir.schedule import ScheduleError
 
 from backends.tvm.explain import Explain
 from backends.tvm.lower.relax_tools import op_name
-from backends.tvm.lower.schedule import depthwise, generic, rows, tiled
+from backends.tvm.lower.schedule import depthwise, dots, generic, rows, tiled
 from backends.tvm.lower.schedule.tools import UnfitError
 from backends.tvm.lower.tuning import Tuner
 from backends.tvm.target import Machine
@@ -25,6 +25,7 @@ _ROWS, _GENERIC = "rows", "generic"
 # Products of other types than float32 with something after them are rows, too.
 _TUNABLE = (_ROWS, _GENERIC)
 _RULES: tuple[Rule, ...] = (
+    ("dot products", lambda sch: dots.dot_block(sch) is not None, dots.schedule_dots),
     ("register tiles", lambda sch: tiled.tile_block(sch) is not None, tiled.schedule_tiled),
     ("depthwise", depthwise.is_depthwise, depthwise.schedule_depthwise),
     (_ROWS, rows.is_row_reduction, rows.schedule_rows),

@@ -55,7 +55,7 @@ def schedule_tiled(sch: s_tir.Schedule, machine: Machine) -> None:
     inline_all(sch, after[:-1])
     last = after[-1]
     for block in before:
-        _schedule_producer(sch, block, machine)
+        schedule_producer(sch, block, machine)
 
     spatial, reductions = split_loops(sch, tiles)
     depth = product((extent(sch, loop) for loop in reductions), _UNKNOWN)
@@ -66,9 +66,9 @@ def schedule_tiled(sch: s_tir.Schedule, machine: Machine) -> None:
     *lead, rows, columns = spatial
     row_tile, row = sch.split(rows, [None, height])
     panel, vector, lane = sch.split(columns, [None, width // machine.vector_lanes, machine.vector_lanes])
-    outer = _order(sch, lead, panel, row_tile, reductions)
+    outer = order(sch, lead, panel, row_tile, reductions)
     sch.reorder(*outer, *reductions, row, vector, lane)
-    at = _share(sch, outer, depth * height * width, machine)
+    at = share(sch, outer, depth * height * width, machine)
     sch.reverse_compute_at(last, at)
     if part is not None:
         sch.compute_at(part, reductions[0])
@@ -76,12 +76,12 @@ def schedule_tiled(sch: s_tir.Schedule, machine: Machine) -> None:
     sch.unroll(row)
     sch.unroll(vector)
     sch.vectorize(lane)
-    _schedule_epilogue(sch, tiles, last, len(reductions) + 3, machine)
+    schedule_epilogue(sch, tiles, last, len(reductions) + 3, machine)
     sch.set_scope(tiles, 0, "local")
     sch.decompose_reduction(tiles, reductions[0])
 
 
-def _order(sch: s_tir.Schedule, lead: list[Loop], panel: Loop, row_tile: Loop, reductions: list[Loop]) -> list[Loop]:
+def order(sch: s_tir.Schedule, lead: list[Loop], panel: Loop, row_tile: Loop, reductions: list[Loop]) -> list[Loop]:
     if len(lead) >= 2 and len(reductions) > 1:  # a convolution: image, panel, line of the image, part of the line
         return [lead[0], panel, *lead[1:], row_tile]
     return [*lead, panel, row_tile]
@@ -111,7 +111,7 @@ def _schedule_part(sch: s_tir.Schedule, part: Block, outside: int, machine: Mach
     sch.decompose_reduction(part, step)
 
 
-def _share(sch: s_tir.Schedule, outer: list[Loop], tile_work: int, machine: Machine) -> Loop:
+def share(sch: s_tir.Schedule, outer: list[Loop], tile_work: int, machine: Machine) -> Loop:
     """Makes enough of the outer loops parallel; returns the loop in which one tile is finished."""
     tasks = product((extent(sch, loop) for loop in outer), _UNKNOWN)
     if machine.cores == 1 or tasks * tile_work < 4 * WORTH_A_THREAD:
@@ -130,7 +130,7 @@ def _share(sch: s_tir.Schedule, outer: list[Loop], tile_work: int, machine: Mach
     return shared
 
 
-def _schedule_producer(sch: s_tir.Schedule, block: Block, machine: Machine) -> None:
+def schedule_producer(sch: s_tir.Schedule, block: Block, machine: Machine) -> None:
     loops = list(sch.get_loops(block))
     outer = fuse(sch, loops[:-2]) if len(loops) > 2 else loops[0]
     vectorize(sch, loops[-1], machine.vector_lanes)
@@ -138,7 +138,7 @@ def _schedule_producer(sch: s_tir.Schedule, block: Block, machine: Machine) -> N
         sch.parallel(outer)
 
 
-def _schedule_epilogue(sch: s_tir.Schedule, tiles: Block, last: Block, inner: int, machine: Machine) -> None:
+def schedule_epilogue(sch: s_tir.Schedule, tiles: Block, last: Block, inner: int, machine: Machine) -> None:
     outside = len(sch.get_loops(tiles)) - inner
     loops = list(sch.get_loops(last))[outside:]
     loops = [loop for loop in loops if extent(sch, loop) != 1] or loops[-1:]

@@ -1,0 +1,48 @@
+"""relax.quantize and relax.dequantize as ONNX has them: to the nearest, ties to the even number."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from tvm import relax, te, tirx
+
+from backends.tvm.lower.vector_math import at_least, at_most, let
+
+
+def quantize(bb: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
+    wanted, axis = str(call.attrs.out_dtype), int(call.attrs.axis)
+
+    def compute(data: te.Tensor, scale: te.Tensor, zero: te.Tensor) -> te.Tensor:
+        by, zero_point = _parameter(scale, axis), _parameter(zero, axis)
+        low, high = (float(int(bound(wanted))) for bound in (tirx.min_value, tirx.max_value))
+
+        def element(*i: tirx.Var) -> Any:
+            level = tirx.nearbyint(data(*i) / by(i)) + zero_point(i).astype("float32")
+            return let(level, lambda x: at_most(at_least(x, low), high).astype("int32").astype(wanted))
+
+        return te.compute(data.shape, element, name="quantize")
+
+    return bb.call_te(compute, *call.args, primfunc_name_hint="quantize")
+
+
+def dequantize(bb: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
+    axis = int(call.attrs.axis)
+
+    def compute(data: te.Tensor, scale: te.Tensor, zero: te.Tensor) -> te.Tensor:
+        by, zero_point = _parameter(scale, axis), _parameter(zero, axis)
+
+        def element(*i: tirx.Var) -> Any:
+            level = data(*i).astype("int32") - zero_point(i).astype("int32")
+            return level.astype("float32") * by(i)
+
+        return te.compute(data.shape, element, name="dequantize")
+
+    return bb.call_te(compute, *call.args, primfunc_name_hint="dequantize")
+
+
+def _parameter(tensor: te.Tensor, axis: int) -> Callable[[Sequence[Any]], Any]:
+    """One for all, or one for each place of an axis."""
+    if all(isinstance(extent, tirx.IntImm) and int(extent) == 1 for extent in tensor.shape):
+        return lambda i: tensor(*[0] * len(tensor.shape))
+    return lambda i: tensor(i[axis])

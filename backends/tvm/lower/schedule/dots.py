@@ -1,0 +1,48 @@
+"""Integer products as register tiles (as in schedule/tiled.py), of which the innermost loops are one instruction."""
+
+from __future__ import annotations
+
+from tvm import s_tir
+
+from backends.tvm.lower.kernels.integer_matmul import DOT_TILE
+from backends.tvm.lower.schedule.tiled import order, schedule_epilogue, schedule_producer, share
+from backends.tvm.lower.schedule.tools import Block, UnfitError, axis_kinds, blocks_of, extent, product, split_loops
+from backends.tvm.target import Machine
+
+_UNKNOWN = 8
+
+
+def dot_block(sch: s_tir.Schedule) -> Block | None:
+    return next((block for block in blocks_of(sch) if DOT_TILE in sch.get(block).annotations), None)
+
+
+def schedule_dots(sch: s_tir.Schedule, machine: Machine) -> None:
+    blocks, tiles = blocks_of(sch), dot_block(sch)
+    if tiles is None:
+        raise UnfitError("no block is marked as a tile of dot products")
+    height, vectors, lanes, instruction = sch.get(tiles).annotations[DOT_TILE]
+    sch.unannotate(tiles, DOT_TILE)
+    place = next(index for index, block in enumerate(blocks) if sch.get(block).name_hint == sch.get(tiles).name_hint)
+    before, after = blocks[:place], blocks[place + 1 :]
+    if any(axis_kinds(sch, block)[1:] != (0, 0) for block in after):
+        raise UnfitError("a reduction follows the product")
+    for block in after[:-1]:
+        sch.compute_inline(block)
+    for block in before:
+        schedule_producer(sch, block, machine)
+
+    spatial, (*reductions, step) = split_loops(sch, tiles)
+    *lead, rows, columns = spatial
+    row_tile, row = sch.split(rows, [None, int(height)])
+    panel, vector, lane = sch.split(columns, [None, int(vectors), int(lanes)])
+    outer = order(sch, lead, panel, row_tile, reductions)
+    sch.reorder(*outer, *reductions, row, vector, lane, step)
+    depth = product((extent(sch, loop) for loop in reductions), _UNKNOWN)
+    sch.reverse_compute_at(after[-1], share(sch, outer, depth * int(height * vectors * lanes), machine))
+    sch.unroll(row)
+    sch.unroll(vector)
+    schedule_epilogue(sch, tiles, after[-1], len(reductions) + 4, machine)
+    sch.set_scope(tiles, 0, "local")
+    start = sch.decompose_reduction(tiles, reductions[0])
+    sch.vectorize(sch.get_loops(start)[-1])
+    sch.tensorize(lane, str(instruction))
