@@ -7,7 +7,8 @@ from collections.abc import Callable
 from model_maker import Entry, Maker, image_dims, of_rank, templates
 from model_source import Value, fixed, is_fixed
 
-LAYERS = templates("""
+LAYERS = templates(
+    """
     F.max_pool1d({signal}, 2)
     F.max_pool1d({signal}, 3, stride=1, padding=1)
     F.max_pool2d({image}, 2)
@@ -66,7 +67,9 @@ LAYERS = templates("""
     {x} * F.relu6({x} + 3) / 6
     0.5 * {x} * (1 + torch.erf({x} / 2 ** 0.5))
     torch.softmax({signal} @ {signal}.mT + torch.triu(torch.full(({channels}, {channels}), -1e9), 1), -1)
-""")
+    """,
+    weight=2,
+)
 
 
 def _convolution(axes: int, *, transposed: bool = False) -> Callable[[Maker], str]:
@@ -168,19 +171,19 @@ def _cond_of_two(maker: Maker) -> str:
 
 ENTRIES: list[Entry] = [
     *LAYERS,
-    Entry("conv1d", _convolution(1)),
-    Entry("conv2d", _convolution(2)),
-    Entry("conv3d", _convolution(3)),
-    Entry("conv2d, same", _same_convolution),
-    Entry("conv2d, batch_norm", _normalized_convolution),
-    Entry("conv_transpose1d", _convolution(1, transposed=True)),
-    Entry("conv_transpose2d", _convolution(2, transposed=True)),
-    Entry("LSTM", _recurrent("LSTM")),
-    Entry("GRU", _recurrent("GRU")),
-    Entry("RNN", _recurrent("RNN")),
-    Entry("MultiheadAttention", _attention),
-    Entry("TransformerEncoderLayer", _encoder),
-    Entry("attention, masked", _masked_attention),
-    Entry("cond", _cond),
-    Entry("cond of two", _cond_of_two),
+    Entry("conv1d", _convolution(1), weight=2),
+    Entry("conv2d", _convolution(2), weight=2),
+    Entry("conv3d", _convolution(3), weight=2),
+    Entry("conv2d, same", _same_convolution, weight=2),
+    Entry("conv2d, batch_norm", _normalized_convolution, weight=2),
+    Entry("conv_transpose1d", _convolution(1, transposed=True), weight=2),
+    Entry("conv_transpose2d", _convolution(2, transposed=True), weight=2),
+    Entry("LSTM", _recurrent("LSTM"), weight=2),
+    Entry("GRU", _recurrent("GRU"), weight=2),
+    Entry("RNN", _recurrent("RNN"), weight=2),
+    Entry("MultiheadAttention", _attention, weight=2),
+    Entry("TransformerEncoderLayer", _encoder, weight=2),
+    Entry("attention, masked", _masked_attention, weight=2),
+    Entry("cond", _cond, weight=2),
+    Entry("cond of two", _cond_of_two, weight=2),
 ]

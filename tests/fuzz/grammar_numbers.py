@@ -9,7 +9,8 @@ from __future__ import annotations
 from model_maker import Entry, templates
 
 # Arguments are kept where the function is tame: no poles, no large exponents.
-ELEMENTWISE = templates("""
+ELEMENTWISE = templates(
+    """
     torch.abs({x})
     torch.neg({x})
     torch.square({x})
@@ -63,9 +64,12 @@ ELEMENTWISE = templates("""
     {x} / {positive}
     {x}.clone().add_({number})
     {x}.clone().mul_({number})
-""")
+    """,
+    weight=2,
+)
 
-ACTIVATIONS = templates("""
+ACTIVATIONS = templates(
+    """
     F.gelu({x})
     F.gelu({x}, approximate="tanh")
     F.silu({x})
@@ -93,9 +97,12 @@ ACTIVATIONS = templates("""
     F.log_softmax({x}, {axis})
     F.softmin({x}, {axis})
     F.normalize({x}, dim={axis})
-""")
+    """,
+    weight=2,
+)
 
-PAIRS = templates("""
+PAIRS = templates(
+    """
     {x} + {y}
     {x} - {y}
     {x} * {y}
@@ -132,9 +139,12 @@ PAIRS = templates("""
     F.binary_cross_entropy_with_logits({x}, torch.sigmoid({x} * 0.5))
     F.cosine_similarity({x}, {x} * 0.5 + 1, dim={axis})
     F.pairwise_distance({rows}, {rows} * 0.5 + 1)
-""")
+    """,
+    weight=2,
+)
 
-REDUCTIONS = templates("""
+REDUCTIONS = templates(
+    """
     torch.sum({x})
     torch.sum({x}, {axis}, keepdim={keep})
     torch.sum({x}, {axes}, keepdim={keep})
@@ -181,7 +191,9 @@ REDUCTIONS = templates("""
     torch.argsort({drawn}, dim={axis})
     torch.median({drawn}, {axis})[0]
     torch.kthvalue({drawn}, 1, dim={axis})[0]
-""")
+    """,
+    weight=2,
+)
 
 TRUTH = templates("""
     {exact} > {exactly}
