@@ -14,8 +14,8 @@ from tvm import transform as tvm_transform
 from tvm.s_tir.schedule import ScheduleError
 
 from backends.tvm.explain import Explain
-from backends.tvm.lower.schedule.inlining import inline_short
 from backends.tvm.lower.quantized import dequantize, quantize
+from backends.tvm.lower.schedule.inlining import inline_short
 from backends.tvm.lower.views import copies_to_views
 from backends.tvm.target import Machine, of
 

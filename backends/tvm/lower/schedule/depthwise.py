@@ -8,6 +8,7 @@ from __future__ import annotations
 from tvm import s_tir
 
 from backends.tvm.lower.kernels.conv import DEPTHWISE
+from backends.tvm.lower.schedule.inlining import inline_short
 from backends.tvm.lower.schedule.tools import (
     Block,
     UnfitError,
@@ -15,7 +16,6 @@ from backends.tvm.lower.schedule.tools import (
     blocks_of,
     extent,
     fuse,
-    inline_all,
     split_loops,
     vectorize,
 )
@@ -37,8 +37,7 @@ def schedule_depthwise(sch: s_tir.Schedule, machine: Machine) -> None:
     sch.unannotate(tiles, DEPTHWISE)
     if any(axis_kinds(sch, block)[1:] != (0, 0) for block in after):
         raise UnfitError("a reduction follows the convolution")
-    inline_all(sch, after[:-1])
-    last = after[-1]
+    epilogue = [*inline_short(sch, after[:-1]), after[-1]]
 
     spatial, over = split_loops(sch, tiles)
     batch, *lines, line, channels = spatial
@@ -54,13 +53,15 @@ def schedule_depthwise(sch: s_tir.Schedule, machine: Machine) -> None:
     for producer in before:
         sch.compute_at(producer, block)
         vectorize(sch, sch.get_loops(producer)[-1], machine.vector_lanes)
-    sch.reverse_compute_at(last, part)
+    for follower in epilogue:
+        sch.reverse_compute_at(follower, part)
     sch.unroll(row)
     sch.unroll(vector)
     sch.vectorize(lane)
     for loop in over[0 if unrolled else -1 :]:
         sch.unroll(loop)
-    _schedule_epilogue(sch, tiles, last, len(over) + 3, machine)
+    for follower in epilogue:
+        _schedule_epilogue(sch, tiles, follower, len(over) + 3, machine)
     sch.set_scope(tiles, 0, "local")
     sch.decompose_reduction(tiles, over[0])
 
@@ -73,8 +74,8 @@ def _lines_in_band(lines: int | None, machine: Machine) -> int:
     return max(fitting, default=1)
 
 
-def _schedule_epilogue(sch: s_tir.Schedule, tiles: Block, last: Block, inner: int, machine: Machine) -> None:
-    loops = list(sch.get_loops(last))[len(sch.get_loops(tiles)) - inner :]
+def _schedule_epilogue(sch: s_tir.Schedule, tiles: Block, block: Block, inner: int, machine: Machine) -> None:
+    loops = list(sch.get_loops(block))[len(sch.get_loops(tiles)) - inner :]
     loops = [loop for loop in loops if extent(sch, loop) != 1] or loops[-1:]
     if not loops:
         return  # one number

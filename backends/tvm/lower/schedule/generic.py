@@ -5,6 +5,7 @@ from __future__ import annotations
 from tvm import s_tir
 from tvm.s_tir.schedule import ScheduleError
 
+from backends.tvm.lower.schedule.inlining import inline_short
 from backends.tvm.lower.schedule.tools import (
     WORTH_A_THREAD,
     Block,
@@ -26,22 +27,12 @@ _TASKS_PER_THREAD = 4
 
 
 def schedule_generic(sch: s_tir.Schedule, machine: Machine) -> None:
-    for block in blocks_of(sch)[:-1]:
-        if axis_kinds(sch, block)[1:] == (0, 0):
-            inline_if_possible(sch, block)
+    inline_short(sch, [block for block in blocks_of(sch)[:-1] if axis_kinds(sch, block)[1:] == (0, 0)])
     for block in blocks_of(sch):
         try:
             _schedule_block(sch, block, machine)
         except (UnfitError, ScheduleError):
             continue  # a block that cannot be moved stays as it was written, which is right if slow
-
-
-def inline_if_possible(sch: s_tir.Schedule, block: Block) -> bool:
-    try:
-        sch.compute_inline(block)
-    except ScheduleError:  # an output, or a producer that something else must see whole
-        return False
-    return True
 
 
 def _schedule_block(sch: s_tir.Schedule, block: Block, machine: Machine) -> None:

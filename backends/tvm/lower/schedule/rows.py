@@ -8,7 +8,7 @@ from __future__ import annotations
 from tvm import s_tir
 
 from backends.tvm.lower.kernels.rows import KEPT
-from backends.tvm.lower.schedule.generic import inline_if_possible
+from backends.tvm.lower.schedule.inlining import inline_short
 from backends.tvm.lower.schedule.tools import (
     Block,
     axis_kinds,
@@ -36,14 +36,14 @@ def is_row_reduction(sch: s_tir.Schedule) -> bool:
 def schedule_rows(sch: s_tir.Schedule, machine: Machine) -> None:
     *before, last = blocks_of(sch)
     lead = min(axis_kinds(sch, block)[0] for block in before if axis_kinds(sch, block)[1])
-    stages = []
+    elementwise = []
     for block in before:
-        elementwise = axis_kinds(sch, block)[1:] == (0, 0)
-        wanted = KEPT in sch.get(block).annotations
-        if wanted:
+        if KEPT in sch.get(block).annotations:
             sch.unannotate(block, KEPT)
-        if wanted or not elementwise or not inline_if_possible(sch, block):
-            stages.append(block)
+        elif axis_kinds(sch, block)[1:] == (0, 0):
+            elementwise.append(block)
+    inline_short(sch, elementwise)
+    *stages, last = blocks_of(sch)
 
     row = fuse(sch, list(sch.get_loops(last))[:lead])
     inner = list(sch.get_loops(last))[1:]

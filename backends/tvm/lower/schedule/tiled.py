@@ -9,6 +9,7 @@ from __future__ import annotations
 from tvm import s_tir
 
 from backends.tvm.lower.kernels.matmul import TILE
+from backends.tvm.lower.schedule.inlining import inline_short
 from backends.tvm.lower.schedule.tools import (
     WORTH_A_THREAD,
     Block,
@@ -18,7 +19,6 @@ from backends.tvm.lower.schedule.tools import (
     blocks_of,
     extent,
     fuse,
-    inline_all,
     likely,
     product,
     split_loops,
@@ -52,8 +52,7 @@ def schedule_tiled(sch: s_tir.Schedule, machine: Machine) -> None:
     before, after = blocks[:place], blocks[place + 1 :]
     if any(axis_kinds(sch, block)[1:] != (0, 0) for block in after):
         raise UnfitError("a reduction follows the product")
-    inline_all(sch, after[:-1])
-    last = after[-1]
+    epilogue = [*inline_short(sch, after[:-1]), after[-1]]
     for block in before:
         schedule_producer(sch, block, machine)
 
@@ -69,14 +68,16 @@ def schedule_tiled(sch: s_tir.Schedule, machine: Machine) -> None:
     outer = order(sch, lead, panel, row_tile, reductions)
     sch.reorder(*outer, *reductions, row, vector, lane)
     at = share(sch, outer, depth * height * width, machine)
-    sch.reverse_compute_at(last, at)
+    for block in epilogue:
+        sch.reverse_compute_at(block, at)
     if part is not None:
         sch.compute_at(part, reductions[0])
         _schedule_part(sch, part, len(sch.get_loops(tiles)) - 3, machine)
     sch.unroll(row)
     sch.unroll(vector)
     sch.vectorize(lane)
-    schedule_epilogue(sch, tiles, last, len(reductions) + 3, machine)
+    for block in epilogue:
+        schedule_epilogue(sch, tiles, block, len(reductions) + 3, machine)
     sch.set_scope(tiles, 0, "local")
     sch.decompose_reduction(tiles, reductions[0])
 
@@ -138,9 +139,9 @@ def schedule_producer(sch: s_tir.Schedule, block: Block, machine: Machine) -> No
         sch.parallel(outer)
 
 
-def schedule_epilogue(sch: s_tir.Schedule, tiles: Block, last: Block, inner: int, machine: Machine) -> None:
+def schedule_epilogue(sch: s_tir.Schedule, tiles: Block, block: Block, inner: int, machine: Machine) -> None:
     outside = len(sch.get_loops(tiles)) - inner
-    loops = list(sch.get_loops(last))[outside:]
+    loops = list(sch.get_loops(block))[outside:]
     loops = [loop for loop in loops if extent(sch, loop) != 1] or loops[-1:]
     if not loops:
         return  # one number

@@ -80,8 +80,3 @@ def likely(place: int) -> int:
 
 def fuse(sch: s_tir.Schedule, loops: Sequence[Loop]) -> Loop:
     return loops[0] if len(loops) == 1 else sch.fuse(*loops)
-
-
-def inline_all(sch: s_tir.Schedule, blocks: Iterable[Block]) -> None:
-    for block in blocks:
-        sch.compute_inline(block)
