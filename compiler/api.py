@@ -255,14 +255,23 @@ def run_all(
     """One model for several targets: it is loaded, captured and answered for once. One that fails stops no other."""
     with eval_mode(jobs[0].request.model), driver.opened(jobs[0], progress) as front:
         for job in jobs:
+            last = job is jobs[-1]
+            result: Result | PlumblineError
             try:
-                with _staged(job, timeout, memory_limit, progress) as (backend, folder):
-                    outcome = driver.finish(job, front, backend, folder, progress, last=job is jobs[-1])
-                    published = _publish(job, outcome, folder, backend, progress)
-                result: Result | PlumblineError = _with_place(job, outcome, published, memory_limit, progress)
+                result = finish(job, front, last=last, timeout=timeout, memory_limit=memory_limit, progress=progress)
             except PlumblineError as error:
                 result = _with_other_targets(error, job.target)
             yield result
+
+
+def finish(
+    job: Job, front: driver.Front, *, last: bool, timeout: float, memory_limit: int | None, progress: Progress
+) -> Result:
+    """What one target does with a model that is open; `last` when nobody comes after it."""
+    with _staged(job, timeout, memory_limit, progress) as (backend, folder):
+        outcome = driver.finish(job, front, backend, folder, progress, last=last)
+        published = _publish(job, outcome, folder, backend, progress)
+    return _with_place(job, outcome, published, memory_limit, progress)
 
 
 def _with_other_targets(error: PlumblineError, target: str) -> PlumblineError:

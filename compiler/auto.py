@@ -80,7 +80,7 @@ def auto(
         progress.stage("write", str(job.place))
         limits = {"for": objective.goal, "max_latency": objective.max_latency, "max_size": objective.max_size}
         evidence = {**limits, **report.to_json(choice, table.to_json(), failed)}
-        result = _published(job, passed[candidate.bundle.artifact.target], candidate, evidence)
+        result = published(job, passed[candidate.bundle.artifact.target], candidate.options, evidence)
         return Chosen(result, choice, table, failed)
 
 
@@ -102,14 +102,17 @@ def _nothing(failed: Mapping[str, PlumblineError | str]) -> PlumblineError:
 
 
 def _subject(job: Job, folders: Sequence[Path], objective: Objective) -> Subject:
-    constants = tuple(f"{name}={value}" for name, value in parse(job.inputs).constants.items())
-    found = read(folders, Asked(job.request, constants))
+    found = read(folders, asked(job))
     candidates = {
         f"{name} {words}".strip(): Candidate(candidate.bundle, options)
         for name, candidate in found.candidates.items()
         for words, options in variants(candidate.bundle.artifact.target, objective.goal).items()
     }
     return replace(found, candidates=candidates)
+
+
+def asked(job: Job) -> Asked:
+    return Asked(job.request, tuple(f"{name}={value}" for name, value in parse(job.inputs).constants.items()))
 
 
 def _baselines(job: Job) -> tuple[str, ...]:
@@ -119,14 +122,17 @@ def _baselines(job: Job) -> tuple[str, ...]:
     return ("onnxruntime",) if job.request.path.suffix == ".onnx" else ("eager",)
 
 
-def _published(job: Job, result: api.Result, candidate: Candidate, evidence: Mapping[str, Any]) -> api.Result:
-    """The chosen bundle with the options it was chosen with, and with what was measured."""
+def published(
+    job: Job, result: api.Result, options: Mapping[str, Any], evidence: Mapping[str, Any] | None
+) -> api.Result:
+    """A bundle at its place, with the options it was chosen with, and with what was measured."""
     manifest = {name: value for name, value in bundles.read(result.folder).manifest.items() if name != "files"}
-    artifact = {**manifest["artifact"], "options": {**manifest["artifact"]["options"], **candidate.options}}
+    artifact = {**manifest["artifact"], "options": {**manifest["artifact"]["options"], **options}}
     manifest |= {"artifact": artifact}
     with bundles.staged(job.place) as folder:
         shutil.copytree(result.folder, folder, dirs_exist_ok=True)
-        bundles.write_json(folder / EVIDENCE, evidence)
+        if evidence is not None:
+            bundles.write_json(folder / EVIDENCE, evidence)
         files.write(folder, job.place.name, manifest, choice=evidence)
         bundles.seal(folder, manifest)
         place = bundles.publish(folder, job.place)

@@ -46,7 +46,7 @@ ROOMS: dict[str, set[str]] = {
     "compiler.frontend": {"compiler.ir", "compiler.bundle"},
     "compiler.diagnose": {"compiler.validate", "compiler.passes", "compiler.ir"},
     "compiler.precision": {"compiler.validate", "compiler.passes", "compiler.ir"},
-    "compiler.search": {"compiler.bench"},
+    "compiler.search": {"compiler.bench", "compiler.measure"},
     "compiler.terms": {"compiler.validate", "compiler.frontend", "compiler.bundle"},
     "compiler.job": {"compiler.bundle", "compiler.frontend", "compiler.precision"},
     "compiler.recorded": {"compiler.terms", "compiler.frontend", "compiler.bundle"},
@@ -67,6 +67,8 @@ ROOMS |= {
     | {"compiler.driver", "compiler.record", "compiler.bisection", "compiler.layers", "backends"},
     "compiler.check": _STAGES | {"compiler.driver", "compiler.api"},  # is given the targets' probes
     "compiler.auto": _STAGES | {"compiler.driver", "compiler.api", "compiler.bench", "backends"},
+    "compiler.auto_precision": _STAGES
+    | {"compiler.driver", "compiler.api", "compiler.auto", "compiler.bench", "backends"},
     "compiler.bench": {
         "compiler.bundle",
         "compiler.recorded",
@@ -83,6 +85,7 @@ ROOMS |= {
         "compiler.check",
         "compiler.bench",
         "compiler.auto",
+        "compiler.auto_precision",
         "backends",
     },
     "backends": {"compiler.bundle", "compiler.cache", "compiler.ir", "compiler.passes"},

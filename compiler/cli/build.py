@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from compiler.api import Result
     from compiler.job import Job
     from compiler.precision.recipe import Recipe
+    from compiler.search.objective import Objective
 
 
 @click.command(epilog="Defaults may stand in [tool.plumbline] of pyproject.toml, or in plumbline.toml.")
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 @click.option("--for", "goal", default="latency", show_default=True, help="auto: latency, throughput, size or memory")
 @click.option("--max-latency", metavar="TIME", help="auto: how long a call may take, such as 5ms")
 @click.option("--max-size", metavar="SIZE", help="auto: how large the artifact may be, such as 100M")
-@click.option("--budget", default="30s", show_default=True, help="auto: how long may be measured")
+@click.option("--budget", metavar="TIME", help="auto: how long may be measured (30s); of precisions, searched (10m)")
 @click.option("--input", "-i", "input_specs", multiple=True, metavar="SPEC", help="name:dtype[dims], or name=VALUE")
 @click.option("--inputs", "data", metavar="FILE", help="real data to check with: .npz or .safetensors")
 @click.option("--model", "factory", metavar="FILE.PY:NAME", help="what builds the module for a file of weights")
@@ -40,7 +41,9 @@ if TYPE_CHECKING:
 @click.option("--contract", multiple=True, metavar="[OUT:]METRIC>=N", help="decides in place of the error budget")
 @click.option("--atol", type=float, metavar="N", help="an absolute tolerance in place of the error budget")
 @click.option("--rtol", type=float, metavar="N", help="a relative tolerance in place of the error budget")
-@click.option("--precision", default="float32", show_default=True, help="float16, bfloat16, int8, int4, int8+bf16")
+@click.option(
+    "--precision", default="float32", show_default=True, help="float16, bfloat16, int8, int4, int8+bf16, auto"
+)
 @click.option("--method", default="auto", show_default=True, help="static, dynamic, rows, weights, rtn, gptq, awq")
 @click.option("--calibration", metavar="DATA", help="data for lower precision: a file, a folder, or file.py:name")
 @click.option("--calibrator", default="auto", show_default=True, help="int8: minmax, percentile, mse or entropy")
@@ -76,6 +79,8 @@ def build(context: click.Context, /, **given: Any) -> int:
     options = configured(context, given)
     if options["target"] is None:
         raise UsageError("no-target", "no target was given", hint="--target onnxruntime; `compile targets` lists them")
+    if options["precision"] == "auto":
+        return _choose_precision(options)
     if options["target"] == "auto":
         return _choose(options)
     jobs = [job_of(options, target) for target in targets_of(options["target"])]
@@ -153,14 +158,8 @@ def _choose(options: dict[str, Any]) -> int:
     """`--target auto`."""
     from compiler.auto import auto, runnable
     from compiler.report import auto as report
-    from compiler.search.objective import Objective, goal
 
-    size = options["max_size"]
-    objective = Objective(
-        goal(options["goal"]),
-        duration(options["max_latency"], "--max-latency") if options["max_latency"] else None,
-        memory(size) if size else None,
-    )
+    objective = _objective(options)
     targets = runnable()
     jobs = {target: job_of(options, target) for target in targets}
     job = next(iter(jobs.values()))
@@ -169,7 +168,7 @@ def _choose(options: dict[str, Any]) -> int:
             replace(job, place=job.place.with_suffix(".auto"), target="auto"),
             {target: one.options for target, one in jobs.items()},
             objective,
-            budget=duration(options["budget"], "--budget"),
+            budget=duration(options["budget"] or "30s", "--budget"),
             timeout=options["timeout"],
             memory_limit=memory(options["memory_limit"]),
             progress=shown,
@@ -179,6 +178,46 @@ def _choose(options: dict[str, Any]) -> int:
         console.show_json({"bundle": str(chosen.result.folder), **told, **chosen.result.manifest})
     else:
         report.show(chosen.result.folder, told, quiet=options["quiet"])
+    return Exit.OK
+
+
+def _objective(options: dict[str, Any]) -> Objective:
+    from compiler.search.objective import Objective, goal
+
+    size = options["max_size"]
+    return Objective(
+        goal(options["goal"]),
+        duration(options["max_latency"], "--max-latency") if options["max_latency"] else None,
+        memory(size) if size else None,
+    )
+
+
+def _choose_precision(options: dict[str, Any]) -> int:
+    """`--precision auto`, for one target, several or `--target auto`."""
+    from compiler.auto import runnable
+    from compiler.auto_precision import auto_precision
+    from compiler.report import mixes
+
+    objective = _objective(options)
+    targets = runnable() if options["target"] == "auto" else targets_of(options["target"])
+    jobs = {target: job_of({**options, "precision": "int8"}, target) for target in targets}
+    job = next(iter(jobs.values()))
+    if len(jobs) > 1:
+        job = replace(job, place=job.place.with_suffix(".auto"), target="auto")
+    with console.progress(quiet=options["quiet"], as_json=options["as_json"]) as shown:
+        chosen = auto_precision(
+            job,
+            {target: one.options for target, one in jobs.items()},
+            objective,
+            budget=duration(options["budget"] or "10m", "--budget"),
+            timeout=options["timeout"],
+            memory_limit=memory(options["memory_limit"]),
+            progress=shown,
+        )
+    if options["as_json"]:
+        console.show_json({"bundle": str(chosen.result.folder), **chosen.evidence, **chosen.result.manifest})
+    else:
+        mixes.show(chosen.result.folder, chosen.evidence, quiet=options["quiet"])
     return Exit.OK
 
 
