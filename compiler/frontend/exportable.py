@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import operator
 from typing import Any
 
 import torch
@@ -88,7 +89,27 @@ def _index_by_mask(graph: torch.fx.Graph, node: torch.fx.Node) -> None:
     node.target, node.args = torch.ops.aten.index.Tensor, (tensors[0], [tensors[1]])
 
 
+def _branches_to_one_tensor(node: torch.fx.Node) -> bool:
+    """A torch.cond that was traced without dynamo; torch 2.13 takes what is no tuple for a list of numbers."""
+    return node.target is torch.ops.higher_order.cond and isinstance(node.meta["val"], torch.Tensor)
+
+
+def _branch_to_a_tuple(graph: torch.fx.Graph, node: torch.fx.Node) -> None:
+    module = graph.owning_module
+    assert module is not None
+    for branch in node.args[1:3]:
+        assert isinstance(branch, torch.fx.Node)
+        output = getattr(module, str(branch.target)).graph.output_node()
+        if not isinstance(output.args[0], tuple):  # two decisions may share a branch
+            output.args = ((output.args[0],),)
+    with graph.inserting_after(node):
+        tensor = graph.call_function(operator.getitem, (node, 0))
+    node.replace_all_uses_with(tensor, delete_user_cb=lambda user: user is not tensor)
+    tensor.meta, node.meta = node.meta, {**node.meta, "val": (node.meta["val"],)}
+
+
 _REPLACED = (
+    (_branches_to_one_tensor, _branch_to_a_tuple),
     (_selects_by_mask, _index_by_mask),
     (embedding_bags.replaceable, embedding_bags.replace),
     (misexported.replaceable, misexported.replace),

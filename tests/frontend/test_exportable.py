@@ -111,3 +111,26 @@ def test_a_mask_that_is_broadcast_selects() -> None:
     session = onnxruntime.InferenceSession(ir.to_proto(model).SerializeToString())
     x = np.array([[1, 2], [-1, 4], [5, -6]], np.float32)
     np.testing.assert_array_equal(session.run(None, {"x": x})[0], [1, 2, 5, -6])
+
+
+class Either(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        def double(a: torch.Tensor) -> torch.Tensor:
+            return a * 2
+
+        def less(a: torch.Tensor) -> torch.Tensor:
+            return a - 1
+
+        chosen: torch.Tensor = torch.cond(x.sum() > 0, double, less, (x,))
+        return chosen / (x.abs() + 1)
+
+
+def test_a_branch_that_was_traced_without_dynamo_gives_a_tensor() -> None:
+    """The exporter took it for a list, and flattened it where it is divided."""
+    with torch.compiler.set_stance("force_eager"):
+        exported = export(Either(), (torch.ones(3, 2),), dynamic_shapes=({0: Dim("n", max=9)},))
+    model = from_exported(exported, 24, retry=lambda: None, translations={})
+    session = onnxruntime.InferenceSession(ir.to_proto(model).SerializeToString())
+    for x in (np.ones((4, 2), np.float32), -np.ones((4, 2), np.float32)):
+        want = x * 2 if x.sum() > 0 else x - 1
+        np.testing.assert_allclose(session.run(None, {"x": x})[0], want / 2, rtol=1e-6)
