@@ -151,3 +151,18 @@ def test_what_is_left_in_float32_says_why(axis: int, zero: int, why: str) -> Non
     assert [why in said for said in run.explain.declined] == [True]
     codes = _bytes(3, 16)
     np.testing.assert_allclose(run(codes), _exact(codes, 3, weights - zero), rtol=1e-6, atol=1e-3)
+
+
+def test_a_step_for_each_row_is_part_of_the_kernel() -> None:
+    weights = _weights(32, 16)
+
+    def make(bb: relax.BlockBuilder, codes: relax.Expr, sizes: relax.Expr) -> relax.Expr:
+        right = _dequantized(bb, relax.const(weights), np.ones(16, np.float32), np.zeros(16, np.int8), 1)
+        made = bb.emit(relax.op.matmul(_dequantized(bb, codes, STEP, np.uint8(128)), right))
+        return relax.op.nn.relu(bb.emit(relax.op.multiply(made, sizes)))
+
+    run = Lowered(make, ["b", "s", 32], ["b", "s", 1], dtypes=["uint8", "float32"])
+    assert not run.explain.declined
+    assert len(run.functions) == 1
+    codes, sizes = _bytes(2, 5, 32), np.arange(10, dtype=np.float32).reshape(2, 5, 1)
+    np.testing.assert_array_equal(run(codes, sizes), np.maximum(_exact(codes, 128, weights) * sizes, 0))

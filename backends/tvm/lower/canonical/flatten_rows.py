@@ -102,12 +102,14 @@ class _FlattenRows(Rewriter):
         return self._again(call, operands)
 
     def _as_rows(self, operand: relax.Expr, whole: list[Extent], flat: list[Extent]) -> relax.Expr | None:
-        """A tensor of the whole shape as rows; what is the same for all of them as it is."""
+        """A tensor of the whole shape, or with one number for each row, as rows; what is the same for all as it is."""
         shape = shape_of(operand)
         if len(shape) <= 1:
             return operand
         if same_shape(shape, whole):
             return self.emit(relax.op.reshape(operand, tuple(flat)))
+        if same_shape(shape, [*whole[:-1], 1]):
+            return self.emit(relax.op.reshape(operand, (flat[0], 1)))
         value = constant(operand)
         if value is not None and value.size == (value.shape[-1] if value.ndim else 1):
             return relax.const(np.reshape(value, value.shape[-1:]), str(value.dtype))

@@ -165,6 +165,9 @@ def reduced(reduction: Reduction, mean: bool = False) -> Kernel:
         if axes and axes == list(range(rank - len(axes), rank)) and 0 not in shape_of(x):
             # One long row: added up in lanes, sums of many numbers are several times as precise.
             lead = shape_of(x)[: axes[0]]
+            if reduction is not SUM and len(axes) > 1:
+                # Exact in any order, so that threads share the rows before.
+                x = at.emitter.emit(at.call(in_rows(False, at.machine.vector_lanes), x, name=name))
             rows = at.emitter.emit(relax.op.reshape(x, (*(lead or [1]), _product(shape_of(x)[axes[0] :]))))
             made = at.call(in_rows(False, at.machine.vector_lanes), rows, name=name)
             return relax.op.reshape(at.emitter.emit(made), (*lead, *([1] * len(axes) if kept else [])))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tvm import s_tir
 
 from backends.tvm.lower.kernels.integer_matmul import DOT_TILE
+from backends.tvm.lower.schedule.inlining import inline_short
 from backends.tvm.lower.schedule.tiled import order, schedule_epilogue, schedule_producer, share
 from backends.tvm.lower.schedule.tools import Block, UnfitError, axis_kinds, blocks_of, extent, product, split_loops
 from backends.tvm.target import Machine
@@ -26,8 +27,7 @@ def schedule_dots(sch: s_tir.Schedule, machine: Machine) -> None:
     before, after = blocks[:place], blocks[place + 1 :]
     if any(axis_kinds(sch, block)[1:] != (0, 0) for block in after):
         raise UnfitError("a reduction follows the product")
-    for block in after[:-1]:
-        sch.compute_inline(block)
+    epilogue = [*inline_short(sch, after[:-1]), after[-1]]
     for block in before:
         schedule_producer(sch, block, machine)
 
@@ -38,10 +38,13 @@ def schedule_dots(sch: s_tir.Schedule, machine: Machine) -> None:
     outer = order(sch, lead, panel, row_tile, reductions)
     sch.reorder(*outer, *reductions, row, vector, lane, step)
     depth = product((extent(sch, loop) for loop in reductions), _UNKNOWN)
-    sch.reverse_compute_at(after[-1], share(sch, outer, depth * int(height * vectors * lanes), machine))
+    at = share(sch, outer, depth * int(height * vectors * lanes), machine)
+    for block in epilogue:
+        sch.reverse_compute_at(block, at)
     sch.unroll(row)
     sch.unroll(vector)
-    schedule_epilogue(sch, tiles, after[-1], len(reductions) + 4, machine)
+    for block in epilogue:
+        schedule_epilogue(sch, tiles, block, len(reductions) + 4, machine)
     sch.set_scope(tiles, 0, "local")
     start = sch.decompose_reduction(tiles, reductions[0])
     sch.vectorize(sch.get_loops(start)[-1])
