@@ -38,6 +38,8 @@ class Figures:
     versions: Mapping[str, str]
     outputs: Mapping[str, Numbers]
     edges: Mapping[str, str] = field(default_factory=dict)  # probe and output -> in what it differs from PyTorch
+    promises: Mapping[str, float] = field(default_factory=dict)  # output and clause -> what it came to, at worst
+    fidelity: Mapping[str, Numbers] = field(default_factory=dict)  # in lower precision: to its graph
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,10 @@ def from_json(data: Mapping[str, Any]) -> Measured:
 
 
 def figures_from_json(data: Mapping[str, Any]) -> Figures:
-    return Figures(**{**data, "outputs": {name: Numbers(**numbers) for name, numbers in data["outputs"].items()}})
+    numbers = {
+        key: {name: Numbers(**found) for name, found in data.get(key, {}).items()} for key in ("outputs", "fidelity")
+    }
+    return Figures(**{**data, **numbers})
 
 
 def failed(error: PlumblineError) -> Measured:

@@ -7,6 +7,7 @@ a floor nobody cares: there the artifact is as exact as PyTorch itself. docs/ci.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -18,6 +19,7 @@ from compiler.report import words
 
 USED_FACTOR, USED_FLOOR = 3.0, 0.25
 RMS_FACTOR, RMS_FLOOR = 2.0, 1.0
+PROMISE_FACTOR, PROMISE_FLOOR = 2.0, 0.1  # of how far off a contract allows it to be
 GROWTH = 1.1  # of the artifact's size, above which it is mentioned
 
 _SHOWN = 3
@@ -76,7 +78,16 @@ def acceptable(judged: Judged) -> bool:
 
 
 _AGAINST_THE_LOCK = frozenset(
-    {"not-in-lock", "worse", "fusion-vanished", "precision-changed", "gone", "output-gone", "edge-differs"}
+    {
+        "not-in-lock",
+        "worse",
+        "fusion-vanished",
+        "precision-changed",
+        "gone",
+        "output-gone",
+        "edge-differs",
+        "contract-changed",
+    }
 )
 
 
@@ -142,6 +153,10 @@ def _compared(measured: Measured, now: Figures, before: Figures) -> Iterator[Fin
             yield Finding("not-in-lock", f"the lock does not have the output '{name}'", Exit.DIFFERS)
         elif name not in measured.why and now.ran == before.ran:
             yield from _numbers(name, numbers, before.outputs[name], measured.slack.get(name, 1.0), since)
+    if now.ran == before.ran and not measured.why:
+        yield from _promises(now.promises, before.promises, since)
+        for name in now.fidelity.keys() & before.fidelity.keys():
+            yield from _numbers(name, now.fidelity[name], before.fidelity[name], 1.0, since, " against its own graph")
     for name in sorted(before.outputs.keys() - now.outputs.keys()):
         yield Finding("output-gone", f"the output '{name}' of the lock is gone", Exit.DIFFERS)
     if now.ran == before.ran and not measured.why:  # numbers that differ do so under a probe as well
@@ -171,7 +186,40 @@ def _edges(now: Mapping[str, str], before: Mapping[str, str], since: str) -> Ite
         yield Finding("better", f"{name}: as PyTorch does, {before[name]} before; --update holds it to that")
 
 
-def _numbers(name: str, now: Numbers, before: Numbers, slack: float, since: str) -> Iterator[Finding]:
+def _promises(now: Mapping[str, float], before: Mapping[str, float], since: str) -> Iterator[Finding]:
+    for name in sorted({*now, *before}):
+        if name not in now or name not in before:
+            text = f"the contract {'no longer says' if name in before else 'now says'} {name}; --update takes it over"
+            yield Finding("contract-changed", text, Exit.DIFFERS)
+        elif share(name, now[name]) > limit(share(name, before[name]), PROMISE_FACTOR, PROMISE_FLOOR):
+            text = f"it keeps {name} with {now[name]:.6g} at worst, {before[name]:.6g} before{since}"
+            yield Finding("worse", text, Exit.DIFFERS)
+        elif share(name, before[name]) > limit(share(name, now[name]), PROMISE_FACTOR, PROMISE_FLOOR):
+            text = (
+                f"it keeps {name} with {now[name]:.6g} at worst, {before[name]:.6g} before; --update holds it to that"
+            )
+            yield Finding("better", text)
+
+
+_BOUND = re.compile(r".*?(?P<sign>[<>])=\s*(?P<bound>[-+.0-9eE]+)\s*")
+
+
+def share(clause: str, worst: float) -> float:
+    """How far off, in parts of what the clause allows; what has no bound is kept or not, and has no parts."""
+    found = _BOUND.fullmatch(clause)
+    if found is None:
+        return 0.0
+    bound = float(found["bound"])
+    if found["sign"] == "<":
+        return worst / bound if bound > 0 else 0.0
+    if bound < 1:
+        return (1 - worst) / (1 - bound)
+    return bound / worst if worst > 0 else 0.0
+
+
+def _numbers(
+    name: str, now: Numbers, before: Numbers, slack: float, since: str, against: str = ""
+) -> Iterator[Finding]:
     grown = []
     if now.used > limit(before.used, USED_FACTOR, USED_FLOOR):
         was = words.percent(before.used)
@@ -179,13 +227,13 @@ def _numbers(name: str, now: Numbers, before: Numbers, slack: float, since: str)
     if now.rms > limit(before.rms, RMS_FACTOR, RMS_FLOOR) * slack:
         grown.append(f"all elements together are off by {now.rms:.2g} units, {before.rms:.2g} before")
     if grown:
-        yield Finding("worse", f"'{name}' got worse: {'; '.join(grown)}{since}", Exit.DIFFERS)
+        yield Finding("worse", f"'{name}' got worse{against}: {'; '.join(grown)}{since}", Exit.DIFFERS)
     elif (
         before.used > limit(now.used, USED_FACTOR, USED_FLOOR)
         or before.rms > limit(now.rms, RMS_FACTOR, RMS_FLOOR) * slack
     ):
-        text = f"'{name}' got better: {words.percent(before.used)} of its budget before, {words.percent(now.used)} now"
-        yield Finding("better", f"{text}; --update holds it to that")
+        told = f"{words.percent(before.used)} of its budget before, {words.percent(now.used)} now"
+        yield Finding("better", f"'{name}' got better{against}: {told}; --update holds it to that")
 
 
 def limit(before: float, factor: float, floor: float) -> float:

@@ -31,6 +31,7 @@ _SCHEMA = "1"
 _RESULT = "result.json"
 _OURS = Path(__file__).resolve().parents[2]
 _JUDGING = ("targets", "may_only_be_built", "known_failures", "expect", "line")  # what is compiled is the same
+_PATHS = ("model", "factory", "translate", "data", "calibration")
 _LASTING = ("passed", "not run")  # whoever looks for a failure wants to see it again, with what it leaves behind
 
 
@@ -60,7 +61,7 @@ class Kept:
     def _key(self, entry: Entry, target: str, state: Ready) -> tuple[str, ...]:
         said = {key: value for key, value in asdict(entry).items() if key not in _JUDGING}
         said |= {"options": entry.options.get(target), "files": None}
-        said |= {name: self._relative(said[name]) for name in ("model", "factory", "translate", "data") if said[name]}
+        said |= {name: self._relative(said[name]) for name in _PATHS if said[name]}
         return (
             _SCHEMA,
             json.dumps(said, sort_keys=True, default=str),
@@ -84,7 +85,7 @@ class Kept:
 
 def _files_of(entry: Entry) -> list[Path]:
     """The model's own file or folder, what builds it, and what the manifest names."""
-    named = (entry.model, entry.factory, entry.translate)
+    named = (entry.model, entry.factory, entry.translate, entry.calibration)
     paths = [Path(re.sub(r"(\.py):[\w.]+$", r"\1", name)) for name in named if name is not None]
     paths += [path for path in (entry.data, *entry.files) if path is not None]
     return [path for path in paths if path.exists()]

@@ -27,7 +27,8 @@ _HEAD = """\
 # What the numbers are held to. `compile check` compares with it, `compile check --update` writes it; commit it.
 # For each output: `used`, the share of the error budget that its worst element takes up; `rms`, the error of all
 # elements together in units of the model's own rounding; `error` of the worst element. `edges` are the probes under
-# which it does not do as PyTorch does. docs/ci.md tells the rules.
+# which it does not do as PyTorch does. `promises` are what a contract came to at worst; in lower precision `fidelity`
+# is how far the runtime is from the graph that it was given. docs/ci.md tells the rules.
 """
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -71,12 +72,24 @@ def read(path: Path) -> Locked:
 
 
 def _figures(precision: str, table: Mapping[str, Any]) -> Figures:
-    outputs = {
+    return Figures(
+        precision,
+        bool(table["ran"]),
+        int(table["bytes"]),
+        table.get("fusions", {}),
+        table["versions"],
+        _numbers(table.get("outputs", {})),
+        table.get("edges", {}),
+        {name: float(worst) for name, worst in table.get("promises", {}).items()},
+        _numbers(table.get("fidelity", {})),
+    )
+
+
+def _numbers(table: Mapping[str, Any]) -> dict[str, Numbers]:
+    return {
         name: Numbers(float(numbers["used"]), float(numbers["rms"]), float(numbers["error"]))
-        for name, numbers in table.get("outputs", {}).items()
+        for name, numbers in table.items()
     }
-    fusions, edges = table.get("fusions", {}), table.get("edges", {})
-    return Figures(precision, bool(table["ran"]), int(table["bytes"]), fusions, table["versions"], outputs, edges)
 
 
 def _bad(path: Path, message: str, *, why: str | None = None, hint: str | None = None) -> UsageError:
@@ -114,19 +127,27 @@ def _lines(cell: Cell, figures: Figures) -> Iterator[str]:
     yield f"versions = {_inline(figures.versions)}"
     if figures.fusions:
         yield f"fusions = {_inline(figures.fusions)}"
-    for name, numbers in sorted(figures.outputs.items()):
-        yield f"outputs.{_key(name)} = {_inline(vars(numbers), in_order=True)}"
+    for kind in ("outputs", "fidelity"):
+        for name, numbers in sorted(getattr(figures, kind).items()):
+            yield f"{kind}.{_key(name)} = {_inline(vars(numbers), in_order=True)}"
+    for name, worst in sorted(figures.promises.items()):
+        yield f"promises.{_key(name)} = {_value(worst)}"
     for name, how in sorted(figures.edges.items()):
         yield f"edges.{_key(name)} = {_value(how)}"
 
 
 def rounded(figures: Figures) -> Figures:
     """As it is written down: digits that differ from run to run would only make noise in a diff."""
-    outputs = {
-        name: Numbers(_round(numbers.used, 2), _round(numbers.rms, 2), _round(numbers.error, 2))
-        for name, numbers in figures.outputs.items()
-    }
-    return replace(figures, bytes=int(_round(figures.bytes, 3)), outputs=outputs)
+    outputs, fidelity = (
+        {
+            name: Numbers(_round(numbers.used, 2), _round(numbers.rms, 2), _round(numbers.error, 2))
+            for name, numbers in found.items()
+        }
+        for found in (figures.outputs, figures.fidelity)
+    )
+    # Two digits of how far it is from 1, which most of them are near to.
+    promises = {name: _round(worst, 6) for name, worst in figures.promises.items()}
+    return replace(figures, bytes=int(_round(figures.bytes, 3)), outputs=outputs, promises=promises, fidelity=fidelity)
 
 
 def _round(number: float, digits: int) -> float:

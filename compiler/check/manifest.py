@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from compiler.errors import UsageError, did_you_mean
+from compiler.precision.recipe import mixture
 
 DEFAULT = "parity.toml"
 SHARED = "check"  # the table that speaks for all models
@@ -49,6 +50,9 @@ class Entry:
     atol: float | None = None
     rtol: float | None = None
     lift_random: bool = False
+    precision: str = "float32"
+    method: str = "auto"
+    calibration: str | None = None  # a file, a folder, or "file.py:name"
     may_only_be_built: tuple[str, ...] = ()  # targets
     known_failures: Mapping[str, str] = field(default_factory=dict)  # target -> why
     files: tuple[Path, ...] = ()  # what else its numbers depend on
@@ -138,6 +142,7 @@ def _entry(path: Path, name: str, table: Mapping[str, Any], size: str, line: int
         raise _bad(path, "no targets are given", where=f"[{name}]", hint=hint)
     folder = path.resolve().parent
     data, options = said.get("data"), said.get("options", {})
+    _fitting_precision(path, name, said)
     return Entry(
         name,
         _placed(folder, _model(path, name, said, size)),
@@ -155,11 +160,25 @@ def _entry(path: Path, name: str, table: Mapping[str, Any], size: str, line: int
         said.get("atol"),
         said.get("rtol"),
         said.get("lift_random", Entry.lift_random),
+        said.get("precision", Entry.precision),
+        said.get("method", Entry.method),
+        _placed(folder, said["calibration"]) if "calibration" in said else None,
         tuple(said.get("may_only_be_built", ())),
         said.get("known_failures", {}),
         tuple(file for pattern in said.get("files", ()) for file in _files(path, name, folder, pattern)),
         line,
     )
+
+
+def _fitting_precision(path: Path, name: str, said: Mapping[str, Any]) -> None:
+    try:
+        precision, _ = mixture(said.get("precision", Entry.precision))
+    except UsageError as error:
+        raise _bad(path, error.message, where=f"[{name}]", hint=error.hint) from error
+    if precision == "float32":
+        for key in ("method", "calibration"):
+            if key in said:
+                raise _bad(path, f"'{key}' means nothing in float32", where=f"[{name}]", hint='precision = "int8"')
 
 
 def _model(path: Path, name: str, said: Mapping[str, Any], size: str) -> str:
@@ -255,6 +274,7 @@ _OF_ALL: dict[str, Kind] = {
 _OF_ONE: dict[str, Kind] = {
     **{key: kind for key, kind in _OF_ALL.items() if key != "size"},
     **dict.fromkeys(("model", "file", "full", "small", "data", "factory", "translate"), _NAME),
+    **dict.fromkeys(("precision", "method", "calibration"), _NAME),
     **dict.fromkeys(("inputs", "small_inputs", "files"), _LIST),
     "lift_random": (_flag, "true or false"),
     "known_failures": (_reasons, "targets with the reason of each"),

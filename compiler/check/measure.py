@@ -34,21 +34,49 @@ def measured(manifest: Mapping[str, Any], size: int, units: Mapping[str, Mapping
         bytes=size,
         fusions=_fusions(manifest),
         versions=_versions(manifest["plumbline"], artifact["runtime"], manifest["versions"]),
-        outputs={
-            output["output"]: Numbers(float(output["used"]), float(output["rms"]), float(output["error"]))
-            for output in verdict["outputs"]
-        },
+        outputs={output["output"]: _numbers(output) for output in verdict["outputs"]},
         edges={_edge(edge): edge["how"] for edge in verdict["edges"] if not edge["same"]},
+        promises=_promises(verdict),
+        fidelity={name: _numbers(output) for name, output in _fidelity(manifest).items()},
     )
     return Measured(
         verdict["status"],
         figures,
         slack=_slack(units),
-        why={output["output"]: _why(output) for output in verdict["outputs"] if not output["passed"]},
+        why={**_unfaithful(manifest), **{one["output"]: _why(one) for one in verdict["outputs"] if not one["passed"]}},
         operators=manifest["operators"],
         declined=_declined(manifest["passes"]),
         notes=tuple(verdict["notes"]),
     )
+
+
+def _numbers(output: Mapping[str, Any]) -> Numbers:
+    return Numbers(float(output["used"]), float(output["rms"]), float(output["error"]))
+
+
+def _promises(verdict: Mapping[str, Any]) -> dict[str, float]:
+    """What was asked for of each output in place of the budget, and what that came to."""
+    found = {}
+    for output in verdict["outputs"]:
+        for promise in output["promises"]:
+            clause = promise["text"].removeprefix(f"{output['output']}:")
+            found[f"{output['output']}:{clause}"] = float(promise["worst"])
+    return found
+
+
+def _fidelity(manifest: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """In lower precision: each output against what the graph itself gives."""
+    low = manifest["precision"]
+    verdict = low["fidelity"] if low is not None else None
+    return {output["output"]: output for output in verdict["outputs"]} if verdict is not None else {}
+
+
+def _unfaithful(manifest: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        name: f"the runtime does not compute its own graph: {_why(output)}"
+        for name, output in _fidelity(manifest).items()
+        if not output["passed"]
+    }
 
 
 def _slack(units: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
@@ -69,8 +97,11 @@ def _why(output: Mapping[str, Any]) -> str:
 
 
 def _precision(manifest: Mapping[str, Any]) -> str:
-    """What the runtime computes in; one that follows the graph computes in the type of what comes out."""
-    artifact = manifest["artifact"]
+    """What the runtime computes in; one that follows the graph computes in the type of what comes out, and one that was
+    given a graph in lower precision, and computes it, in that."""
+    artifact, low = manifest["artifact"], manifest["precision"]
+    if low is not None:
+        return str(low["precision"])
     told = manifest["effective"].get("precision", artifact["precision"])
     if told != _AS_WRITTEN:
         return _PRECISIONS.get(told, str(told))

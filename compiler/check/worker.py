@@ -81,9 +81,11 @@ def _job(task: Task, target: str) -> Job:
     from compiler.frontend.examples import read_inputs
     from compiler.frontend.program import Request
     from compiler.job import Job
+    from compiler.precision.recipe import Recipe, mixture
     from compiler.terms import asked
 
     entry = task.entry
+    precision, rest = mixture(entry.precision)
     return Job(
         Request(entry.model, entry.factory, entry.trust, entry.translate),
         target,
@@ -95,6 +97,8 @@ def _job(task: Task, target: str) -> Job:
         effort=entry.effort,
         lift_random=entry.lift_random,
         terms=asked(entry.contract, entry.atol, entry.rtol),
+        recipe=Recipe(precision, entry.method, rest=rest, seed=entry.seed),
+        calibration=entry.calibration,
         page=task.keep,
     )
 
