@@ -186,15 +186,19 @@ class _Auto:
             samples,
             self._progress,
         )
-        every = [(found, base) for found in self._found for base in self._bases(found, data=samples is not None)]
         until = Clock(_SEARCHING * self._budget)
-        for place, (found, base) in enumerate(every):
-            own = Clock(until.left / (len(every) - place))
-            if place and own.left <= 0:
+        every = [(found, base) for found in self._found for base in self._bases(found, data=samples is not None)]
+        for found, base in every:
+            if found.tried and until.left <= 0:
                 self._failed[self._name(found, base.name)] = "the budget was over before it was tried"
-                continue
-            by_weights = self._objective.goal in ("size", "memory")
-            found.tried += search.mixes(base, own, by_weights=by_weights)
+            else:
+                found.tried.append(search.whole(base))
+        open_ones = [(found, one.base) for found in self._found for one in found.tried if not one.holds]
+        for place, (found, base) in enumerate(open_ones):
+            own = Clock(until.left / (len(open_ones) - place))
+            if own.left > 0:
+                by_weights = self._objective.goal in ("size", "memory")
+                found.tried += search.mixes(base, own, by_weights=by_weights)
 
     def _bases(self, found: _Found, *, data: bool) -> list[Base]:
         try:

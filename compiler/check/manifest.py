@@ -53,6 +53,7 @@ class Entry:
     precision: str = "float32"
     method: str = "auto"
     calibration: str | None = None  # a file, a folder, or "file.py:name"
+    keep: tuple[str, ...] = ()  # layers that stay in float32
     may_only_be_built: tuple[str, ...] = ()  # targets
     known_failures: Mapping[str, str] = field(default_factory=dict)  # target -> why
     files: tuple[Path, ...] = ()  # what else its numbers depend on
@@ -163,6 +164,7 @@ def _entry(path: Path, name: str, table: Mapping[str, Any], size: str, line: int
         said.get("precision", Entry.precision),
         said.get("method", Entry.method),
         _placed(folder, said["calibration"]) if "calibration" in said else None,
+        tuple(said.get("keep", ())),
         tuple(said.get("may_only_be_built", ())),
         said.get("known_failures", {}),
         tuple(file for pattern in said.get("files", ()) for file in _files(path, name, folder, pattern)),
@@ -176,7 +178,7 @@ def _fitting_precision(path: Path, name: str, said: Mapping[str, Any]) -> None:
     except UsageError as error:
         raise _bad(path, error.message, where=f"[{name}]", hint=error.hint) from error
     if precision == "float32":
-        for key in ("method", "calibration"):
+        for key in ("method", "calibration", "keep"):
             if key in said:
                 raise _bad(path, f"'{key}' means nothing in float32", where=f"[{name}]", hint='precision = "int8"')
 
@@ -275,7 +277,7 @@ _OF_ONE: dict[str, Kind] = {
     **{key: kind for key, kind in _OF_ALL.items() if key != "size"},
     **dict.fromkeys(("model", "file", "full", "small", "data", "factory", "translate"), _NAME),
     **dict.fromkeys(("precision", "method", "calibration"), _NAME),
-    **dict.fromkeys(("inputs", "small_inputs", "files"), _LIST),
+    **dict.fromkeys(("inputs", "small_inputs", "files", "keep"), _LIST),
     "lift_random": (_flag, "true or false"),
     "known_failures": (_reasons, "targets with the reason of each"),
     **dict.fromkeys(("expect", "small_expect"), (_counts, "operators with how many of each")),

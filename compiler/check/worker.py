@@ -97,7 +97,7 @@ def _job(task: Task, target: str) -> Job:
         effort=entry.effort,
         lift_random=entry.lift_random,
         terms=asked(entry.contract, entry.atol, entry.rtol),
-        recipe=Recipe(precision, entry.method, rest=rest, seed=entry.seed),
+        recipe=Recipe(precision, entry.method, keep=entry.keep, rest=rest, seed=entry.seed),
         calibration=entry.calibration,
         page=task.keep,
     )

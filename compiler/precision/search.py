@@ -91,11 +91,13 @@ class Search:
         self._tried: list[Tried] = []
         self._units: dict[tuple[str, str], list[Unit]] = {}
 
+    def whole(self, base: Base) -> Tried:
+        """Everything as low as it gets."""
+        return self._trial(base, (), 0)
+
     def mixes(self, base: Base, clock: Clock, *, by_weights: bool = False) -> list[Tried]:
-        """Everything that was tried from here, in that order; those that hold last."""
-        first = self._trial(base, (), 0)
-        if first.holds or clock.left < first.seconds:
-            return [first]
+        """With layers put back; at least one mix, and as many as there is time for."""
+        first = self.whole(base)
         units = self._sensitive(base, clock)
 
         def cost(unit: Unit) -> float:
@@ -103,16 +105,16 @@ class Search:
 
         ordered = sorted(units, key=lambda unit: (-cost(unit), unit.layers))
         layers = sum(len(unit.layers) for unit in ordered)
-        found = [replace(first, layers=layers)]
+        found: list[Tried] = []
         low, high = 0, len(ordered)
         at = _guess(ordered, first.excess)
-        while low < at < high and clock.left > found[-1].seconds:
+        while low < at < high and (not found or clock.left > found[-1].seconds):
             found.append(self._trial(base, tuple(ordered[:at]), layers))
             low, high = (low, at) if found[-1].holds else (at, high)
-            if high - low <= max(1, len(ordered) // _STEP) and any(one.holds for one in found):
+            if high - low <= len(ordered) // _STEP and found[-1].holds:
                 break
             at = (low + high) // 2
-        return sorted(found, key=lambda one: (one.holds, -one.count if one.holds else 0))
+        return found
 
     def _sensitive(self, base: Base, clock: Clock) -> list[Unit]:
         recipe = replace(base.recipe, rest="float32", own=())
@@ -143,7 +145,7 @@ class Search:
         promises = tuple(promise for output in verdict.outputs for promise in output.promises)
         tried = Tried(base, recipe, back, layers, promises, excess(verdict, terms.contract), error, seconds)
         self._tried.append(tried)
-        held = "holds" if tried.holds else f"{tried.excess:.3g} times as far off as it may be"
+        held = "kept" if tried.holds else f"{tried.excess:.3g} times as far off as it may be"
         self._progress.stage("try", f"{tried.name}: {held}")
         return tried
 

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,7 @@ from compiler.precision.apply import Lowered
 from compiler.precision.candidates import candidates
 from compiler.precision.recipe import Samples
 
-FEW = 2  # samples: the order of the layers hardly depends on more
+FEW = 4  # rows of samples: the order of the layers hardly depends on more
 MOST = 64  # runs for each sample; more layers than that are measured in groups of neighbours
 
 
@@ -44,7 +43,7 @@ def sensitivities(
     """Of every layer that was lowered, in the order of the graph. `enough` says when no more may be measured."""
     results = {node.name: str(node.outputs[0].name) for node in before.graph}
     names = [layer.name for layer in lowered.layers if layer.precision != "float32" and layer.name in results]
-    runs = [_Run(before, lowered.graph, [results[name] for name in names], one) for one in islice(samples, FEW)]
+    runs = [_Run(before, lowered.graph, [results[name] for name in names], one) for one in _few(samples)]
     if not names or not runs:
         return []
     size = math.ceil(len(names) / MOST)
@@ -62,6 +61,15 @@ def sensitivities(
         replace(unit, error=errors[at]) if at in errors else replace(unit, error=gain * own[at], measured=False)
         for at, unit in enumerate(units)
     ]
+
+
+def _few(samples: Samples) -> Iterator[Arrays]:
+    rows = 0
+    for sample in samples:
+        yield sample
+        rows += max((len(array) for array in sample.values() if array.ndim), default=1)
+        if rows >= FEW:
+            return
 
 
 def _mean(values: Iterable[float]) -> float:

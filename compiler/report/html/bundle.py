@@ -7,7 +7,7 @@ from typing import Any
 
 from compiler.report import auto, bench, precision, words
 from compiler.report.explain import operators as changes
-from compiler.report.html import plots, timing
+from compiler.report.html import plots, timing, tried
 from compiler.report.html.machine import environment
 from compiler.report.html.markup import Markup, join, tag
 from compiler.report.html.page import Head, Section, State, figure, marked, note, page, pairs, table
@@ -66,6 +66,8 @@ def _sections(
     if choice is not None:
         yield from timing.sections([choice["table"]])
         yield Section("choice", "Why this one", [*_why(choice)])
+        if "mixes" in choice:
+            yield Section("mixes", "Which precisions were tried", [*tried.parts(choice)])
     yield Section("outputs", "Error of each output", [*_outputs(manifest)])
     if manifest["verdict"]["edges"]:
         yield Section("edges", "Edge behaviour", [*_edges(manifest["verdict"]["edges"])])
