@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+import torch
 from lowered import Lowered
 from tvm import relax
 from tvm.target import codegen
@@ -138,7 +139,7 @@ def test_codes_are_made_where_numbers_are() -> None:
 
 
 @pytest.mark.parametrize(
-    ("axis", "zero", "why"), [(1, 1, "its weights have zero points"), (0, 0, "not those of columns")]
+    ("axis", "zero", "why"), [(1, 1, "its weights have zero points"), (0, 0, "not those of outputs")]
 )
 def test_what_is_left_in_float32_says_why(axis: int, zero: int, why: str) -> None:
     weights = _weights(16, 16)
@@ -166,3 +167,34 @@ def test_a_step_for_each_row_is_part_of_the_kernel() -> None:
     assert len(run.functions) == 1
     codes, sizes = _bytes(2, 5, 32), np.arange(10, dtype=np.float32).reshape(2, 5, 1)
     np.testing.assert_array_equal(run(codes, sizes), np.maximum(_exact(codes, 128, weights) * sizes, 0))
+
+
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "window", "zero", "settings"),
+    [
+        (3, 20, (3, 3), 0, {"padding": 1}),
+        (8, 33, (3, 3), 7, {"padding": (1, 0, 2, 1), "strides": 2}),
+        (16, 16, (1, 1), 7, {}),
+    ],
+)
+def test_convolutions_are_exact(inputs: int, outputs: int, window: tuple, zero: int, settings: dict) -> None:
+    kernel = np.random.default_rng(outputs).integers(-127, 128, (outputs, inputs, *window)).astype(np.int8)
+
+    def make(bb: relax.BlockBuilder, x: relax.Expr) -> relax.Expr:
+        right = _dequantized(bb, relax.const(kernel), np.ones(outputs, np.float32), np.zeros(outputs, np.int8), 0)
+        left = _dequantized(bb, x, STEP, np.uint8(zero))
+        return relax.op.nn.relu(bb.emit(relax.op.nn.conv2d(left, right, **settings)))
+
+    run = Lowered(make, ["n", inputs, 9, 10], dtypes=["uint8"])
+    assert not run.explain.declined
+    assert any("integer_conv" in name and "relu" in name for name in run.functions)
+    codes = _bytes(2, inputs, 9, 10)
+    want = torch.nn.functional.relu(_convolved(codes.astype(np.int64) - zero, kernel, settings) * float(STEP))
+    np.testing.assert_array_equal(run(codes), want.numpy())
+
+
+def _convolved(data: np.ndarray, kernel: np.ndarray, settings: dict) -> torch.Tensor:
+    top, left, bottom, right = np.broadcast_to(settings.get("padding", 0), 4)
+    padded = np.pad(data, [(0, 0), (0, 0), (top, bottom), (left, right)])
+    sides = torch.from_numpy(padded).double(), torch.from_numpy(kernel).double()
+    return torch.nn.functional.conv2d(*sides, stride=settings.get("strides", 1)).float()

@@ -6,6 +6,7 @@ The weights [K, N] are stored as [panels, K / steps, tile columns, steps]: what 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from backends.tvm.lower.tiles import Tile, ceil_div
 DOT_TILE = "plumbline.dot_tile"
 
 
-def is_integer_product(call: relax.Call) -> bool:
+def is_integer(call: relax.Call) -> bool:
     return [dtype_of(expr) for expr in (*call.args, call)] == ["uint8", "int8", "int32"]
 
 
@@ -66,18 +67,32 @@ def widened(a: te.Tensor, dot: Dot) -> te.Tensor:
 
 def _product(a: te.Tensor, w: te.Tensor, width: int, tile: Tile, dot: Dot) -> te.Tensor:
     *lead, rows, depth = a.shape
-    group = te.reduce_axis((0, fixed(tirx.floordiv(depth, dot.steps))), name="group")
-    step = te.reduce_axis((0, dot.steps), name="step")
     exact = multiple_of(rows) % tile.rows == 0
 
     def element(*i: tirx.Var) -> Any:
         *place, row, column = i
         inside = row if exact else tirx.min(row, rows - 1)
-        data = a(*place, inside, group * dot.steps + step).astype("int32")
-        weight = w(column // tile.columns, group, column % tile.columns, step).astype("int32")
-        return te.sum(data * weight, axis=[group, step])
+
+        def weights(group: Any, step: Any) -> Any:
+            return w(column // tile.columns, group, column % tile.columns, step)
+
+        return dot_sum(lambda k: a(*place, inside, k), weights, [], depth, dot)
 
     shape = (*lead, round_up(rows, tile.rows), round_up(width, tile.columns))
-    mark = [tile.rows, tile.columns // dot.lanes, dot.lanes, tensor_intrinsic(dot)]
-    tiles = te.compute(shape, element, name="tiles", attrs={DOT_TILE: mark})
+    tiles = dot_tiles(shape, element, tile, dot)
     return te.compute((*lead, rows, width), lambda *i: tiles(*i), name="product")
+
+
+def dot_sum(
+    data: Callable[[Any], Any], weights: Callable[[Any, Any], Any], outside: Sequence[Any], depth: Any, dot: Dot
+) -> Any:
+    """Over what is outside, and the depth in steps: the innermost loops are one instruction."""
+    group = te.reduce_axis((0, fixed(tirx.floordiv(depth, dot.steps))), name="group")
+    step = te.reduce_axis((0, dot.steps), name="step")
+    product = data(group * dot.steps + step).astype("int32") * weights(group, step).astype("int32")
+    return te.sum(product, axis=[*outside, group, step])
+
+
+def dot_tiles(shape: Sequence[Any], element: Callable[..., Any], tile: Tile, dot: Dot) -> te.Tensor:
+    mark = [tile.rows, tile.columns // dot.lanes, dot.lanes, tensor_intrinsic(dot)]
+    return te.compute(shape, element, name="tiles", attrs={DOT_TILE: mark})

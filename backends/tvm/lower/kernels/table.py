@@ -7,24 +7,28 @@ from typing import Any
 
 from tvm import ir, relax
 
-from backends.tvm.lower.kernels import attention, conv, integer_matmul, matmul, pool, rows
+from backends.tvm.lower.kernels import attention, conv, matmul, pool, rows
 from backends.tvm.lower.kernels.call import DeclinedError, Kernel, Lowering, call_in_words
 from backends.tvm.lower.kernels.elementwise import ELEMENTWISE
+from backends.tvm.lower.kernels.integer_conv import integer_conv
+from backends.tvm.lower.kernels.integer_matmul import integer_matmul, is_integer
 from backends.tvm.lower.plain import OWN
 
 
-def _matmul(at: Lowering, call: relax.Call) -> relax.Expr:
-    chosen = integer_matmul.integer_matmul if integer_matmul.is_integer_product(call) else matmul.matmul
-    return chosen(at, call)
+def _or_integer(usual: Kernel, integer: Kernel) -> Kernel:
+    return lambda at, call: integer(at, call) if is_integer(call) else usual(at, call)
+
+
+_conv = _or_integer(conv.conv, integer_conv)
 
 
 KERNELS: dict[str, Kernel] = {
-    "relax.matmul": _matmul,
+    "relax.matmul": _or_integer(matmul.matmul, integer_matmul),
     "relax.nn.attention": attention.attention,
     "relax.nn.attention_bias": attention.attention,
-    "relax.nn.conv1d": conv.conv,
-    "relax.nn.conv2d": conv.conv,
-    "relax.nn.conv3d": conv.conv,
+    "relax.nn.conv1d": _conv,
+    "relax.nn.conv2d": _conv,
+    "relax.nn.conv3d": _conv,
     "relax.nn.layer_norm": rows.layer_norm,
     "relax.nn.max_pool1d": pool.max_pool,
     "relax.nn.max_pool2d": pool.max_pool,
