@@ -102,10 +102,11 @@ def _branch_to_a_tuple(graph: torch.fx.Graph, node: torch.fx.Node) -> None:
         output = getattr(module, str(branch.target)).graph.output_node()
         if not isinstance(output.args[0], tuple):  # two decisions may share a branch
             output.args = ((output.args[0],),)
-    with graph.inserting_after(node):
-        tensor = graph.call_function(operator.getitem, (node, 0))
-    node.replace_all_uses_with(tensor, delete_user_cb=lambda user: user is not tensor)
-    tensor.meta, node.meta = node.meta, {**node.meta, "val": (node.meta["val"],)}
+    with graph.inserting_before(node):
+        chosen = graph.call_function(torch.ops.higher_order.cond, node.args)
+    chosen.meta = {**node.meta, "val": (node.meta["val"],)}
+    # The node stays, because the program's signature may know it by its name.
+    node.target, node.args = operator.getitem, (chosen, 0)
 
 
 _REPLACED = (
