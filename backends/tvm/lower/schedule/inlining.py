@@ -52,7 +52,7 @@ def _made_by(sch: s_tir.Schedule, block: Block) -> Any:
 
 
 def _nodes_and_reads(body: Any) -> tuple[int, Counter[Any]]:
-    nodes, reads = 0, Counter()
+    nodes, reads = 0, Counter[Any]()
 
     def count(expr: Any) -> None:
         nonlocal nodes
