@@ -69,14 +69,16 @@ def geomean(cells: Sequence[Cell]) -> float | None:
 # -- the page ---------------------------------------------------------------------------------------------------
 
 
-def write(cells: Sequence[Cell], docs: Path) -> None:
-    (docs / PAGE).write_text(page(cells), encoding="utf-8")
+def write(cells: Sequence[Cell], docs: Path, missing: Sequence[str] = ()) -> None:
+    """`missing` are the rows that are not measured yet."""
+    (docs / PAGE).write_text(page(cells, missing), encoding="utf-8")
     if cells:
         (docs / PICTURE).write_text(picture(cells), encoding="utf-8")
 
 
-def page(cells: Sequence[Cell]) -> str:
-    return "\n".join([_HEAD, *(_figures(cells) if cells else [_NONE])]) + "\n"
+def page(cells: Sequence[Cell], missing: Sequence[str] = ()) -> str:
+    figures = [*_figures(cells), *_gaps(len(cells), missing)] if cells else [_NONE]
+    return "\n".join([_HEAD, *figures]) + "\n"
 
 
 _HEAD = """\
@@ -112,8 +114,8 @@ def _figures(cells: Sequence[Cell]) -> Iterator[str]:
     when = " to ".join(dict.fromkeys((dates[0], dates[-1])))
     yield (
         f"The machine: {host['cpu']}, {host['cores']} cores, {first['cell']['threads']} threads; Python "
-        f"{host['python']}, {', '.join([packages, *runtimes])}; {when}. Matrix products reach {min(rates):.0f} to "
-        f"{max(rates):.0f} GFLOP/s."
+        f"{host['python']}, {', '.join([packages, *runtimes])}; {when}; the code is {first['origin']['code']}. Matrix "
+        f"products reach {min(rates):.0f} to {max(rates):.0f} GFLOP/s."
     )
     yield ""
     mean = geomean(cells)
@@ -138,6 +140,13 @@ def _figures(cells: Sequence[Cell]) -> Iterator[str]:
         yield from (f"- {line}" for line in failed)
 
 
+def _gaps(measured: int, missing: Sequence[str]) -> Iterator[str]:
+    if missing:
+        yield ""
+        told = f"{measured} of {measured + len(missing)} rows are measured with this code"
+        yield f"{told}. Not yet: {', '.join(missing)}."
+
+
 def table(cells: Sequence[Cell]) -> Iterator[str]:
     names = {**OTHERS, **OURS}
     yield f"| model | best of the others, ms | {' | '.join(names.values())} | auto chose | floor |"
@@ -158,8 +167,11 @@ def _ratio(found: Ratio | None, *, same: bool) -> str:
 
 
 def _label(cell: Cell) -> str:
-    sizes = " ".join(f"{name}={size}" for name, size in cell["cell"]["sizes"].items())
-    return f"{cell['cell']['model']} {sizes}".strip()
+    return label(cell["cell"]["model"], cell["cell"]["sizes"])
+
+
+def label(model: str, sizes: Mapping[str, int]) -> str:
+    return " ".join([model, *(f"{name}={size}" for name, size in sizes.items())])
 
 
 # -- the picture ------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 from pathlib import Path
@@ -11,10 +12,11 @@ from xml.etree import ElementTree
 import bench_page
 import bench_zoo
 import pytest
+import zoo_origin
 from bench_calls import above
 from zoo_cell import Cell, choices
 
-from backends import host
+from models.table import models
 
 
 def cell(model: str = "bert", **milliseconds: float) -> dict[str, Any]:
@@ -33,6 +35,7 @@ def cell(model: str = "bert", **milliseconds: float) -> dict[str, Any]:
     return {
         "cell": {"model": model, "sizes": {"batch": 8}, "threads": 2},
         "date": "2026-11-21",
+        "origin": {"code": "75ab12"},
         "host": {"cpu": "Some CPU", "cores": 2, "python": "3.11"},
         "versions": {"torch": "2.13", "onnxruntime": "1.31"},
         "peaks": {"products": {"float32": {"rate": 100e9, "by": "x"}}},
@@ -81,6 +84,22 @@ def test_the_page_and_its_picture(tmp_path: Path) -> None:
     assert picture == bench_page.picture([cell(**GOOD), cell("unet", **GOOD)]), "the same figures are the same picture"
 
 
+def test_a_page_says_which_rows_are_not_there() -> None:
+    assert "2 of 3 rows are measured with this code. Not yet: vit batch=8." in bench_page.page(
+        [cell(**GOOD), cell("unet", **GOOD)], ["vit batch=8"]
+    )
+    assert "Not yet" not in bench_page.page([cell(**GOOD)])
+
+
+def test_what_matters_most_is_measured_first() -> None:
+    arguments = argparse.Namespace(size="full", threads=2, budget=60, targets="tvm")
+    cells = bench_zoo.cells(arguments)
+    assert [one.model for one in cells[: len(bench_page.GEOMEAN)]] == list(bench_page.GEOMEAN)
+    assert {one.sizes.get("batch") for one in cells[: len(bench_page.GEOMEAN)]} == {1}
+    assert len({one.key for one in cells}) == len(cells)
+    assert {one.model for one in cells} == set(models())
+
+
 def test_a_page_without_figures_says_so() -> None:
     assert "no figures yet" in bench_page.page([])
 
@@ -100,7 +119,9 @@ def test_specs_of_a_cell() -> None:
     assert one.key == "bert-full-batch8-seq128-2threads"
 
 
-def test_finished_cells_are_not_measured_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_finished_cells_are_not_measured_again_as_long_as_they_are_those_of_today(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     begun = []
 
     def run(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
@@ -108,7 +129,7 @@ def test_finished_cells_are_not_measured_again(tmp_path: Path, monkeypatch: pyte
         begun.append(words["sizes"])
         if words["sizes"]["batch"] == 8:
             return subprocess.CompletedProcess(command, 1, "", "Traceback\nKilled")
-        told = {**cell("resnet50", **GOOD), "host": host.facts()}
+        told = {**cell("resnet50", **GOOD), "origin": zoo_origin.origin("resnet50")}
         told["cell"] = {**told["cell"], "sizes": words["sizes"], "targets": words["targets"]}
         Path(command[-1]).write_text(json.dumps(told))
         return subprocess.CompletedProcess(command, 0, "", "")
@@ -118,9 +139,14 @@ def test_finished_cells_are_not_measured_again(tmp_path: Path, monkeypatch: pyte
     assert bench_zoo.main(words) == 1
     assert bench_zoo.main(words) == 1
     assert begun == [{"batch": 1}, {"batch": 8}, {"batch": 8}]
-    assert "resnet50 batch=1" in (tmp_path / "benchmarks.md").read_text()
+    page = (tmp_path / "benchmarks.md").read_text()
+    assert "| resnet50 batch=1 |" in page
+    assert "resnet50 batch=8" in page.partition("Not yet: ")[2]
     assert bench_zoo.main([*words, "--seconds", "0"]) == 0
     assert len(begun) == 3
+    monkeypatch.setattr(zoo_origin.record, "versions", lambda: {"onnxruntime": "of tomorrow"})
+    assert bench_zoo.main([*words, "--seconds", "0"]) == 0
+    assert "no figures yet" in (tmp_path / "benchmarks.md").read_text()
 
 
 def test_what_a_session_costs_above_the_bare_call() -> None:

@@ -18,6 +18,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
+from zoo_origin import origin  # noqa: E402
+
 from backends import host  # noqa: E402
 from compiler import api, record  # noqa: E402
 from compiler.bench import work  # noqa: E402
@@ -101,6 +103,7 @@ def _half(dim: Dim) -> int:
 
 
 def measured(cell: Cell) -> dict[str, Any]:
+    begun = origin(cell.model)
     with tempfile.TemporaryDirectory() as folder:
         words = {"targets": cell.targets, "output": folder, "name": cell.model, "progress": _TOLD}
         built = api.compile_all(factory(cell.model, cell.size), cell.specs, **words)
@@ -114,8 +117,11 @@ def measured(cell: Cell) -> dict[str, Any]:
         whole = replace(subject, candidates={**subject.candidates, AUTO: candidate})
         table = _table(whole, cell, tuple(BASELINES))
         floor = _floor(next(iter(good.values())).folder, best)
+    if origin(cell.model) != begun:
+        raise UsageError("changed", f"the code was changed while {cell.model} was measured with it")
     return {
         "cell": asdict(cell),
+        "origin": begun,
         "date": datetime.date.today().isoformat(),
         "host": host.facts(),
         "versions": record.versions(),
