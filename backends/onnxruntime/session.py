@@ -33,8 +33,8 @@ class OnnxRuntimeSession(Closing):
                 "runtime-refused", "ONNX Runtime does not take this graph", why=str(error).splitlines()[0]
             ) from error
         self._outputs = [output.name for output in self._session.get_outputs()]
-        # Below its wrapper, which looks at the inputs' names once more: a tenth of a small model's time. After an error of a
-        # provider the wrapper would also go on with another one.
+        # Below its wrapper, which looks at the inputs' names once more: a tenth of a small model's time. After an error
+        # of a provider the wrapper would also go on with another one.
         self._run = self._session._sess.run
         self._options = made
 
