@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from compiler import driver
@@ -13,6 +14,7 @@ from compiler.diagnose.route import Route
 from compiler.diagnose.runtime import Runtime
 from compiler.diagnose.search import Clock
 from compiler.frontend.open import open_program
+from compiler.frontend.reference import branch
 from compiler.job import Job, Outcome
 
 
@@ -37,6 +39,7 @@ def locate(job: Job, outcome: Outcome, backend: Backend, work: Path, seconds: fl
         ),
         program.inside(),
         Runtime(backend, job.options, captured.signature.dims, work) if runs else None,
+        partial(branch, program) if program.decides() else None,
     )
     return bisect(suspects, job.place.with_name(job.place.name + BISECT), clock, progress)
 

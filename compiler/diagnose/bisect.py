@@ -8,7 +8,7 @@ from pathlib import Path
 
 import onnx_ir as ir
 
-from compiler.cases import Reference
+from compiler.cases import Otherwise, Reference
 from compiler.contracts import Inside, Progress
 from compiler.diagnose import evidence
 from compiler.diagnose.diagnosis import Diagnosis, Judged, Stage, together
@@ -37,6 +37,7 @@ class Suspects:
     route: Route
     inside: Inside | None
     runtime: Runtime | None
+    otherwise: Otherwise | None = None  # what the model computes with the other choice of a near decision
 
 
 def bisect(suspects: Suspects, folder: Path, clock: Clock, progress: Progress) -> Diagnosis:
@@ -62,7 +63,8 @@ class _Bisection:
         self._stages: list[Judged] = []
 
     def run(self) -> Answer:
-        asked = questions(self._on.reference, self._on.verdict, self._on.terms)
+        on = self._on
+        asked = questions(on.reference, on.verdict, on.terms, on.otherwise, self._clock)
         if self._on.verdict.outputs and all(found.passed for found in self._on.verdict.outputs):
             sentence = "Every ordinary number is right; what differs is the behaviour at NaN, infinities and the like."
             return self._answer("unknown", self._on.version, sentence, asked[0]), None

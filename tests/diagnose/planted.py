@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 import onnx_ir as ir
 
-from compiler.cases import Case, Reference
+from compiler.cases import Case, Otherwise, Reference
 from compiler.contracts import (
     Array,
     Arrays,
@@ -37,7 +37,7 @@ from compiler.ir.evaluate import Evaluator
 from compiler.ir.store import save
 from compiler.ir.verify import signature_of
 from compiler.passes import pipeline
-from compiler.validate.judge import judge
+from compiler.validate.judge import judge_either_way
 from compiler.verdicts import Terms
 
 Spoil = Callable[[ir.Model], bool]  # changes a graph in place, and says whether it did
@@ -157,6 +157,7 @@ class Plant:
     dims: Mapping[str, Dim] = field(default_factory=dict)
     reference: Reference | None = None
     answers: Check | None = None  # of the artifact, where it is not built
+    otherwise: Otherwise | None = None  # what is right with the other choice of a near decision
 
     def route(self) -> Route:
         return Route(self.captured or self.model, self.steps, lambda: [("name-nodes", NameNodes())])
@@ -172,12 +173,15 @@ class Plant:
     def diagnose(self, folder: Path, seconds: float = 60) -> Diagnosis | None:
         """None where the outputs are right all the same: the fault does not show."""
         reference = self.reference or reference_of(self.model, self.draws)
-        verdict = judge(reference, self.answers or self._built(folder), Terms())
+        answers = self.answers or self._built(folder)
+        reference, verdict = judge_either_way(reference, answers, Terms(), self.otherwise)
         if verdict.passed:
             return None
         runtime = Runtime(self.target, {}, self.dims, folder / "work")
         inside = self.inside or InsideGraph(self.model)
-        suspects = Suspects("planted", "planted 1.0", reference, verdict, Terms(), self.route(), inside, runtime)
+        suspects = Suspects(
+            "planted", "planted 1.0", reference, verdict, Terms(), self.route(), inside, runtime, self.otherwise
+        )
         return bisect(suspects, folder / "found", Clock(seconds), SilentProgress())
 
 
