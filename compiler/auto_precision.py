@@ -19,7 +19,7 @@ from compiler.bench.run import Plan, bench
 from compiler.bench.setting import Setting
 from compiler.bench.subject import read
 from compiler.contracts import Progress, Ready
-from compiler.errors import NumbersDifferError, PlumblineError, UnavailableError, UsageError
+from compiler.errors import CompileError, NumbersDifferError, PlumblineError, UnavailableError, UsageError
 from compiler.frontend.handed_over import eval_mode
 from compiler.job import FLOAT32, Job
 from compiler.precision import promised
@@ -171,7 +171,7 @@ class _Auto:
 
     def _nothing(self) -> PlumblineError:
         why = "; ".join(f"{name}: {why}" for name, why in self._failed.items())
-        return NumbersDifferError("no-candidate", "no target computes what the model computes in float32", why=why)
+        return CompileError("no-candidate", "no target computes what the model computes in float32", why=why)
 
     def _search(self) -> None:
         held_back = self._front.calibration.judged if self._front.calibration is not None else {}
