@@ -52,10 +52,12 @@ def bare_openvino(folder: Path, inputs: Arrays, options: Mapping[str, Any]) -> C
     for port in compiled.inputs:
         request.set_tensor(port, openvino.Tensor(inputs[port.any_name], shared_memory=True))
 
+    outputs = range(len(compiled.outputs))
+
     def run() -> object:
         request.start_async()
         request.wait()
-        return [tensor.data for tensor in request.output_tensors]
+        return [request.get_output_tensor(place).data for place in outputs]  # `output_tensors` takes 15 µs more
 
     return run
 
