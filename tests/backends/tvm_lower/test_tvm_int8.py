@@ -149,7 +149,7 @@ def test_what_is_left_in_float32_says_why(axis: int, zero: int, why: str) -> Non
         return relax.op.matmul(_dequantized(bb, x, STEP, np.uint8(3)), right)
 
     run = Lowered(make, ["n", 16], dtypes=["uint8"])
-    assert [why in said for said in run.explain.declined] == [True]
+    assert [why in said for said in run.explain.declined] == [True, True]  # neither as bytes nor as an integer product
     codes = _bytes(3, 16)
     np.testing.assert_allclose(run(codes), _exact(codes, 3, weights - zero), rtol=1e-6, atol=1e-3)
 
@@ -198,3 +198,37 @@ def _convolved(data: np.ndarray, kernel: np.ndarray, settings: dict) -> torch.Te
     padded = np.pad(data, [(0, 0), (0, 0), (top, bottom), (left, right)])
     sides = torch.from_numpy(padded).double(), torch.from_numpy(kernel).double()
     return torch.nn.functional.conv2d(*sides, stride=settings.get("strides", 1)).float()
+
+
+@pytest.mark.parametrize("rows", ["n", 1])
+def test_weights_alone_stay_bytes(rows: int | str) -> None:
+    weights, bias = _weights(33, 20), np.arange(20, dtype=np.float32)
+
+    def make(bb: relax.BlockBuilder, x: relax.Expr) -> relax.Expr:
+        right = _dequantized(bb, relax.const(weights), np.full(20, STEP), np.zeros(20, np.int8), 1)
+        return relax.op.add(bb.emit(relax.op.matmul(x, right)), relax.const(bias))
+
+    run = Lowered(make, [rows, 33])
+    assert not run.explain.declined
+    (kernel,) = run.functions.values()
+    assert '"int8"' in kernel.script()
+    data = _bytes(1 if rows == 1 else 5, 33).astype(np.float32)
+    np.testing.assert_array_equal(run(data), _exact(data, 0, weights).astype(np.float32) + bias)
+
+
+def test_codes_that_are_added_to_a_product_are_read_within_the_kernel() -> None:
+    weights = _weights(33, 20)
+
+    def make(bb: relax.BlockBuilder, x: relax.Expr, other: relax.Expr) -> relax.Expr:
+        beside = _dequantized(bb, other, STEP, np.uint8(9))
+        made = bb.emit(_product(weights, np.uint8(3))(bb, x))
+        return relax.op.quantize(
+            bb.emit(relax.op.add(made, beside)), relax.const(np.float32(100)), relax.const(np.uint8(99)), -1, "uint8"
+        )
+
+    run = Lowered(make, ["n", 33], ["n", 20], dtypes=["uint8", "uint8"])
+    assert not run.explain.declined
+    assert len(run.functions) == 1
+    codes, other = _bytes(5, 33), _bytes(5, 20)
+    total = _exact(codes, 3, weights) + (other.astype(np.float64) - 9) * STEP
+    np.testing.assert_array_equal(run(codes, other), np.clip(np.rint(total / 100) + 99, 0, 255).astype(np.uint8))

@@ -1,4 +1,4 @@
-"""relax.matmul with float32 operands, as register tiles.
+"""relax.matmul of float32 with float32, or with constant bytes, as register tiles.
 
 A constant right side [K, N] is stored as [panels, K, tile columns], so that one panel is read from front to back
 while all rows pass over it; its last panel is filled up with zeros. The rows of the last tile that do not exist read
@@ -25,11 +25,12 @@ TILE = "plumbline.tile"
 
 def matmul(at: Lowering, call: relax.Call) -> relax.Expr:
     left, right = call.args
-    if not is_float32(left, right, call):
+    weight = constant(right)
+    of_bytes = weight is not None and dtype_of(right) == "int8"
+    if not is_float32(left, call) or not (is_float32(right) or of_bytes):
         raise DeclinedError(f"{dtype_of(call)} is not float32")
     if left.ty.ndim < 2 or right.ty.ndim < 2:
         raise DeclinedError("an operand is a vector")
-    weight = constant(right)
     if weight is not None and weight.ndim == 2:
         return _by_constant(at, left, right, weight)
     return _by_tensor(at, left, right)
@@ -60,7 +61,7 @@ def by_packed(at: Lowering, left: relax.Expr, packed: relax.Expr, width: int) ->
 
     def compute(a: te.Tensor, w: te.Tensor) -> te.Tensor:
         def panel(_: Sequence[Any], k: Any, column: Any) -> Any:
-            return w(column // columns, k, column % columns)
+            return w(column // columns, k, column % columns).astype("float32")
 
         return product(a, panel, list(a.shape[:-2]), width, tile)
 

@@ -23,8 +23,10 @@ def schedule_dots(sch: s_tir.Schedule, machine: Machine) -> None:
         raise UnfitError("no block is marked as a tile of dot products")
     height, vectors, lanes, instruction = sch.get(tiles).annotations[DOT_TILE]
     sch.unannotate(tiles, DOT_TILE)
-    place = next(index for index, block in enumerate(blocks) if sch.get(block).name_hint == sch.get(tiles).name_hint)
-    before, after = blocks[:place], blocks[place + 1 :]
+    feeding, own = _feeding(sch, tiles), sch.get(tiles).name_hint
+    before = [block for block in blocks if sch.get(block).name_hint in feeding]
+    # Also what stands in front of the product and is read behind it, as the other side of a sum.
+    after = [block for block in blocks if sch.get(block).name_hint not in {*feeding, own}]
     if any(axis_kinds(sch, block)[1:] != (0, 0) for block in after):
         raise UnfitError("a reduction follows the product")
     epilogue = [*inline_short(sch, after[:-1]), after[-1]]
@@ -49,3 +51,11 @@ def schedule_dots(sch: s_tir.Schedule, machine: Machine) -> None:
     start = sch.decompose_reduction(tiles, reductions[0])
     sch.vectorize(sch.get_loops(start)[-1])
     sch.tensorize(lane, str(instruction))
+
+
+def _feeding(sch: s_tir.Schedule, block: Block) -> set[str]:
+    """What a block is computed from, by name."""
+    found: set[str] = set()
+    for producer in sch.get_producers(block):
+        found |= {sch.get(producer).name_hint} | _feeding(sch, producer)
+    return found
