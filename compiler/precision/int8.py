@@ -2,7 +2,8 @@
 int8 behind a DequantizeLinear. A runtime computes such products in integers.
 
 Static: each activation has one range, which was measured on samples. Dynamic: it is found at run time, call by call.
-By rows: each row of an activation is divided by its own largest number first, and its products multiplied with it.
+By rows: each row of an activation is moved and divided first, so that it lies between 0 and 1, and its products are
+multiplied and moved back: x = low + size u, so x W = size (u W) + low (the sums of W).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from compiler.precision.candidates import Candidate, candidates, is_kept, own_pr
 from compiler.precision.layer_error import with_errors
 from compiler.precision.ranges import Range, ranges
 from compiler.precision.recipe import Layer, Recipe, Samples
-from compiler.precision.smooth import smooth
+from compiler.precision.smooth import Ranges, smooth
 
 METHODS = ("auto", "static", "dynamic", "rows")
 _LARGEST = 127  # code of a weight, to either side
@@ -41,15 +42,19 @@ def to_int8(model: ir.Model, recipe: Recipe, samples: Samples | None) -> tuple[L
     chosen = [one for one in found if one.node not in left]
     before = model.clone() if samples else None
     edit = Edit(model)
+    by_rows = {one.node for one in chosen} if method == "rows" else set()
     if samples is not None:
-        smooth(model, edit, [one for one in chosen if not is_op(one.node, "Conv")], samples)
-    if method == "static":
-        assert samples is not None
-        _static(model, edit, chosen, samples, recipe)
-    elif method == "dynamic":
-        _dynamic(model, edit, chosen)
-    else:
-        _by_rows(model, edit, chosen)
+        ranges: Ranges = "either" if method == "auto" else "rows" if method == "rows" else "one"
+        products = [one for one in chosen if not is_op(one.node, "Conv")]
+        able = [one for one in products if _able_by_rows(one)]
+        by_rows = smooth(model, edit, able, samples, ranges)
+        smooth(model, edit, [one for one in products if one not in able], samples)
+    _by_rows(model, edit, [one for one in chosen if one.node in by_rows], signed=recipe.signed)
+    others = [one for one in chosen if one.node not in by_rows]
+    if method == "dynamic":
+        _dynamic(model, edit, others)
+    elif samples is not None and others:
+        _static(model, edit, others, samples, recipe)
     edit.finish()
     return with_errors(layers, before, model, samples)
 
@@ -65,9 +70,7 @@ def _method(recipe: Recipe, samples: Samples | None) -> str:
             why="the range of each activation is measured on it",
             hint="--calibration FILE, or --method dynamic",
         )
-    if recipe.method != "auto":
-        return recipe.method
-    return "dynamic" if samples is None else "static"
+    return "dynamic" if recipe.method == "auto" and samples is None else recipe.method
 
 
 def _why_not(one: Candidate, recipe: Recipe, method: str) -> str:
@@ -75,15 +78,19 @@ def _why_not(one: Candidate, recipe: Recipe, method: str) -> str:
         return "--keep names it"
     if (own := own_precision(one.node, recipe) or recipe.precision) != "int8":
         return f"it was asked to be in {own}"
-    if method != "static" and is_op(one.node, "Conv"):
+    if method in ("dynamic", "rows") and is_op(one.node, "Conv"):
         return "no runtime is fast at convolutions whose ranges are found at run time; --calibration makes it static"
     if one.bias is not None and constant(one.bias) is None:
         return "its bias is computed"
     if is_op(one.node, "Gemm") and one.bias is not None and one.node.attributes.get_float("beta", 1.0) != 1.0:
         return "its bias is scaled"
-    if method == "rows" and is_op(one.node, "Gemm") and one.node.attributes.get_float("alpha", 1.0) != 1.0:
+    if method == "rows" and not _able_by_rows(one):
         return "its products are scaled"
     return ""
+
+
+def _able_by_rows(one: Candidate) -> bool:
+    return not is_op(one.node, "Gemm") or one.node.attributes.get_float("alpha", 1.0) == 1.0
 
 
 def _layer(one: Candidate, left: str) -> Layer:
@@ -172,27 +179,44 @@ def _dynamic(model: ir.Model, edit: Edit, chosen: Sequence[Candidate]) -> None:
         _quantize_weights(edit, one, None)
 
 
-def _by_rows(model: ir.Model, edit: Edit, chosen: Sequence[Candidate]) -> None:
+def _by_rows(model: ir.Model, edit: Edit, chosen: Sequence[Candidate], *, signed: bool) -> None:
     """A row that is small beside the others keeps all of its steps."""
-    for one in chosen:
-        _quantize_weights(edit, one, None)
+    sums = {one.node: _sums(_quantize_weights(edit, one, None), one) for one in chosen}
     for value in dict.fromkeys(one.data for one in chosen):
-        least, last = edit.constant(np.asarray(_LEAST, np.float32), value), edit.constant(np.asarray([-1]), value)
-        positive = _node(edit, value, "Abs", [value], ir.DataType.FLOAT)
-        largest = _node(edit, value, "ReduceMax", [positive.outputs[0], last], ir.DataType.FLOAT)
-        size = _node(edit, value, "Max", [largest.outputs[0], least], ir.DataType.FLOAT)
-        for node in (largest, size):
-            node.outputs[0].shape = None if value.shape is None else ir.Shape([*value.shape[:-1], 1])
-        part = _node(edit, value, "Div", [value, size.outputs[0]], ir.DataType.FLOAT)
-        _behind(model, value, [positive, largest, size, part])
-        rounded = _rounded(model, edit, part.outputs[0], Range(-1.0, 1.0), signed=False)
+        base, size, part = _part(model, edit, value, signed=signed)
+        rounded = _rounded(model, edit, part, Range(-1.0 if signed else 0.0, 1.0), signed=signed)
         for one in chosen:
             if one.data is value:
                 one.node.replace_input_with(0, rounded)
-                _multiply_rows(edit, one, size.outputs[0])
+                _back(edit, one, base, size, sums[one.node])
 
 
-def _multiply_rows(edit: Edit, one: Candidate, size: ir.Value) -> None:
+def _part(model: ir.Model, edit: Edit, value: ir.Value, *, signed: bool) -> tuple[ir.Value, ir.Value, ir.Value]:
+    """x = base + size part, row by row. Codes that lie around zero want the middle of the row as its base."""
+
+    def made(operator: str, *inputs: ir.Value) -> ir.Value:
+        nodes.append(_node(edit, value, operator, inputs, ir.DataType.FLOAT))
+        return nodes[-1].outputs[0]
+
+    nodes: list[ir.Node] = []
+    least, last = edit.constant(np.asarray(_LEAST, np.float32), value), edit.constant(np.asarray([-1]), value)
+    base, high = made("ReduceMin", value, last), made("ReduceMax", value, last)
+    if signed:
+        half = edit.constant(np.asarray(0.5, np.float32), value)
+        base = made("Mul", made("Add", base, high), half)
+    size = made("Max", made("Sub", high, base), least)
+    for node in nodes:
+        node.outputs[0].shape = None if value.shape is None else ir.Shape([*value.shape[:-1], 1])
+    part = made("Div", made("Sub", value, base), size)
+    _behind(model, value, nodes)
+    return base, size, part
+
+
+def _sums(weights: Array, one: Candidate) -> Array:
+    return np.asarray(weights.sum(axis=one.summed), np.float32)
+
+
+def _back(edit: Edit, one: Candidate, base: ir.Value, size: ir.Value, sums: Array) -> None:
     """Behind the products, and before a bias."""
     node, bias = one.node, one.bias
     if is_op(node, "Gemm"):
@@ -202,8 +226,10 @@ def _multiply_rows(edit: Edit, one: Candidate, size: ir.Value) -> None:
             sides = None if weights.shape is None else ir.Shape(list(weights.shape)[::-1])
             weights = edit.insert(node, "Transpose", [weights], {"perm": [1, 0]}, dtype=weights.dtype, shape=sides)
         edit.become(node, "MatMul", [node.inputs[0], weights])
+    moved = edit.insert(node, "Mul", [base, edit.constant(sums, one.weights)], dtype=base.dtype)
     result = node.outputs[0]
-    for operator, other in (("Mul", size), ("Add", bias)):
+    moved.shape = result.shape
+    for operator, other in (("Mul", size), ("Add", moved), ("Add", bias)):
         if other is not None:
             result = edit.follow(node, result, operator, {}, "products")
             behind = result.producer()
@@ -242,8 +268,9 @@ def _hand(value: ir.Value, takers: Iterable[tuple[ir.Node, int]]) -> None:
 # -- weights ----------------------------------------------------------------------------------------------------
 
 
-def _quantize_weights(edit: Edit, one: Candidate, data: Range | None) -> None:
-    """Symmetric, with a scale for each output. A bias is as fine as the sums that it is added to."""
+def _quantize_weights(edit: Edit, one: Candidate, data: Range | None) -> Array:
+    """Symmetric, with a scale for each output. A bias is as fine as the sums that it is added to. What is left of the
+    weights is returned."""
     array = one.array.astype(np.float64)
     others = tuple(axis for axis in range(array.ndim) if axis != one.channel)
     largest = np.abs(array).max(axis=others)
@@ -251,15 +278,17 @@ def _quantize_weights(edit: Edit, one: Candidate, data: Range | None) -> None:
     spread = np.expand_dims(steps.astype(np.float64), others)
     codes = np.clip(np.rint(array / spread), -_LARGEST, _LARGEST).astype(np.int8)
     _replace(edit, one, 1, codes, steps, {"axis": one.channel})
+    left = codes * spread
     bias = constant(one.bias)
     if bias is None or data is None:
-        return
+        return left
     fine = np.float32(data.scale) * steps
     limits = np.iinfo(np.int32)
     sums = np.clip(
         np.rint(np.broadcast_to(bias.reshape(-1), steps.shape).astype(np.float64) / fine), limits.min, limits.max
     ).astype(np.int32)
     _replace(edit, one, 2, sums, fine, {"axis": 0})
+    return left
 
 
 def _replace(edit: Edit, one: Candidate, index: int, codes: Array, steps: Array, attributes: Mapping[str, int]) -> None:

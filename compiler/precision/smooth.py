@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -22,40 +23,50 @@ from compiler.precision.recipe import Samples
 
 _SHARES = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9)  # of the unevenness; that nothing moves is tried as well
 _GAIN = 0.9  # of the error must be left at most: a division at run time is not free
+_WORTH_IT = 0.25  # of the error must be left at most where rows get ranges of their own: those cost time
 _LEAST = 1e-5
 _ROWS = 256  # of an activation that are tried
 _STEPS = 255
 _LARGEST = 127
 
 Floats = npt.NDArray[np.float32]
+Ranges = Literal["one", "rows", "either"]  # for all of an activation, for each of its rows, or the better of the two
 
 
 @dataclass
 class _Seen:
     """Factors are tried on other samples than they were made from, so that nothing is learned of a few rows."""
 
-    largest: list[Floats]  # of each channel, in the samples that factors are made from, and in those they are tried on
+    ends: list[Floats]  # lowest and highest of each channel, in the samples that factors are made from, and in others
     rows: list[Floats]
 
     def add(self, rows: Floats, *, tried: bool) -> None:
-        self.largest[tried] = np.maximum(self.largest[tried], np.abs(rows).max(axis=0))
+        low, high = self.ends[tried]
+        self.ends[tried] = np.stack([np.minimum(low, rows.min(axis=0)), np.maximum(high, rows.max(axis=0))])
         have = sum(map(len, self.rows))
         if tried and have < _ROWS:
             # Some of every sample, and not the first one's alone.
             self.rows.append(rows[:: max(1, len(rows) // 32)][: _ROWS - have].copy())
 
 
-def smooth(model: ir.Model, edit: Edit, products: Sequence[Candidate], samples: Samples) -> None:
-    """In place; `products` are matrix products, whose input's channels lie on its last axis."""
+def smooth(
+    model: ir.Model, edit: Edit, products: Sequence[Candidate], samples: Samples, ranges: Ranges = "one"
+) -> set[ir.Node]:
+    """In place; `products` are matrix products, whose input's channels lie on its last axis. Those are returned for
+    whose input each row should have a range of its own."""
     takers: dict[ir.Value, list[Candidate]] = {}
     for one in products:
         takers.setdefault(one.data, []).append(one)
     seen = _look(model, list(takers), samples)
+    by_rows: set[ir.Node] = set()
     for value, ones in takers.items():
-        if (found := seen.get(str(value.name))) is not None:
-            factors = _best(found, [_columns(one) for one in ones])
-            if factors is not None:
-                _smooth(edit, value, ones, factors)
+        found = seen.get(str(value.name))
+        choice = _Choice(None, ranges == "rows") if found is None else _best(found, [*map(_columns, ones)], ranges)
+        if choice.by_rows:
+            by_rows.update(one.node for one in ones)
+        if choice.factors is not None:
+            _smooth(edit, value, ones, choice.factors)
+    return by_rows
 
 
 def _look(model: ir.Model, values: Sequence[ir.Value], samples: Samples) -> Mapping[str, _Seen]:
@@ -64,7 +75,7 @@ def _look(model: ir.Model, values: Sequence[ir.Value], samples: Samples) -> Mapp
         for name, array in arrays.items():
             if array.ndim and array.size:
                 rows = array.reshape(-1, array.shape[-1])
-                nothing = np.zeros(rows.shape[1], np.float32)
+                nothing = np.zeros((2, rows.shape[1]), np.float32)
                 found.setdefault(name, _Seen([nothing, nothing], [])).add(rows, tried=number % 2 == 1)
     return {name: seen for name, seen in found.items() if seen.rows}
 
@@ -74,14 +85,32 @@ def _columns(one: Candidate) -> Array:
     return one.array if one.summed == 0 else one.array.T
 
 
-def _best(seen: _Seen, weights: Sequence[Array]) -> Floats | None:
-    """The factors that leave the least error; None where none of them gains enough."""
-    rows, (largest, others) = np.concatenate(seen.rows), seen.largest
+@dataclass(frozen=True)
+class _Choice:
+    factors: Floats | None  # None where none of them gains enough
+    by_rows: bool
+    error: float = 0.0
+
+
+def _best(seen: _Seen, weights: Sequence[Array], ranges: Ranges) -> _Choice:
+    if ranges != "either":
+        return _with_factors(seen, weights, by_rows=ranges == "rows")
+    whole, rows = (_with_factors(seen, weights, by_rows=by_rows) for by_rows in (False, True))
+    return rows if rows.error < _WORTH_IT * whole.error else whole
+
+
+def _with_factors(seen: _Seen, weights: Sequence[Array], *, by_rows: bool) -> _Choice:
+    """The factors that leave the least error."""
+    rows = np.concatenate(seen.rows)
+    ends = None if by_rows else seen.ends[0]
+    largest, others = (np.abs(each).max(axis=0) for each in seen.ends)
     uneven = np.maximum(np.max([np.abs(each).max(axis=1) for each in weights], axis=0), _LEAST)
-    errors = [_error(rows, largest, weights, _factors(largest, uneven, share)) for share in _SHARES]
+    errors = [_error(rows, ends, weights, _factors(largest, uneven, share)) for share in _SHARES]
     best = int(np.argmin(errors))
-    plain = _error(rows, largest, weights, np.ones_like(largest))
-    return _factors(np.maximum(largest, others), uneven, _SHARES[best]) if errors[best] < _GAIN * plain else None
+    plain = _error(rows, ends, weights, np.ones_like(largest))
+    if errors[best] >= _GAIN * plain:
+        return _Choice(None, by_rows, plain)
+    return _Choice(_factors(np.maximum(largest, others), uneven, _SHARES[best]), by_rows, errors[best])
 
 
 def _factors(largest: Floats, uneven: Floats, share: float) -> Floats:
@@ -89,11 +118,16 @@ def _factors(largest: Floats, uneven: Floats, share: float) -> Floats:
     return np.asarray(factors / np.exp(np.mean(np.log(factors))), np.float32)  # on average nothing changes
 
 
-def _error(rows: Floats, largest: Floats, weights: Sequence[Array], factors: Floats) -> float:
-    """What rounding both sides, and what lies beyond the range, changes in the products."""
-    end = float((largest / factors).max()) or 1.0
-    step = 2 * end / _STEPS
-    rounded = np.rint(np.clip(rows / factors, -end, end) / step) * step
+def _error(rows: Floats, ends: Floats | None, weights: Sequence[Array], factors: Floats) -> float:
+    """What rounding both sides, and what lies beyond the range, changes in the products; without `ends` each row has
+    its own."""
+    divided = rows / factors
+    if ends is None:
+        low, high = divided.min(axis=1, keepdims=True), divided.max(axis=1, keepdims=True)
+    else:
+        low, high = (ends[0] / factors).min(keepdims=True), (ends[1] / factors).max(keepdims=True)
+    step = np.maximum((high - low) / _STEPS, np.float32(np.finfo(np.float32).tiny))
+    rounded = np.rint((np.clip(divided, low, high) - low) / step) * step + low
     return sum(_off(rounded @ _rounded(each * factors[:, None]), rows @ each) for each in weights)
 
 

@@ -108,6 +108,29 @@ def test_by_rows_a_small_row_keeps_its_steps() -> None:
     assert np.abs(small).max() > 0.1, "which the whole activation's range would have cost it"
 
 
+@pytest.mark.parametrize("signed", [False, True])
+def test_by_rows_a_row_may_lie_anywhere(signed: bool) -> None:
+    data = samples(5, 64)[0]
+    data["x"] += np.arange(-20, 30, 10, dtype=np.float32)[:, None]
+    rows, _ = lowered(products(), Recipe("int8", "rows", signed=signed), None)
+    want, got = (Evaluator(each, precise=False)(data)["y"] for each in (products(), rows))
+    assert (np.linalg.norm(got - want, axis=1) / np.linalg.norm(want, axis=1)).max() < 0.02
+    kinds = {node.outputs[0].dtype for node in rows.graph if node.op_type == "QuantizeLinear"}
+    assert kinds == {ir.DataType.INT8 if signed else ir.DataType.UINT8}
+
+
+def test_without_a_method_rows_get_ranges_where_one_range_costs_much() -> None:
+    data = samples(8, 64, count=8)
+    for each in data:
+        each["x"][0] *= 100
+    model, _ = lowered(products(), Recipe("int8"), data)
+    static, _ = lowered(products(), STATIC, data)
+    assert operators(model)["ReduceMax"] == 2
+    assert operators(static)["ReduceMax"] == 0
+    want, got, one = (Evaluator(each, precise=False)(data[7])["y"][1:] for each in (products(), model, static))
+    assert np.linalg.norm(got - want) < 0.02 * np.linalg.norm(want) < 0.05 * np.linalg.norm(one - want)
+
+
 def test_without_a_method_data_decides() -> None:
     with_data, _ = lowered(products(), Recipe("int8"), samples(5, 64))
     without, _ = lowered(products(), Recipe("int8"), None)
