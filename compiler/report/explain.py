@@ -7,14 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from compiler.report import words
+from compiler.report.terminal import page
 
 _PLACES = 3  # how many places of one reason are named
-_WIDTH = 110
+_NO_BREAK = "\N{NO-BREAK SPACE}"  # between a number and its operator, so that a line does not end there
 
 Record = Mapping[str, Any]
 
@@ -22,7 +22,7 @@ Record = Mapping[str, Any]
 def show(records: Sequence[Record], by_target: Sequence[str] = ()) -> None:
     """A row for each pass that changed something, the reasons of those that declined, and a line for the rest. What the
     target itself declined while it was building comes after the passes."""
-    console = Console(highlight=False, width=_WIDTH)
+    console = page()
     console.print(_changes(records))
     for name, reasons in _declined([*records, {"name": "the target", "declined": by_target}]).items():
         console.print(Text(f"{name} declined:"))
@@ -42,9 +42,8 @@ def _changes(records: Sequence[Record]) -> Table:
         if record["modified"]:
             nodes = f"{record['nodes_before']} → {record['nodes_after']}"
             size = words.change(record["bytes_before"], record["bytes_after"])
-            table.add_row(
-                record["name"], nodes, size, f"{record['seconds'] * 1000:.0f}", operators(record["operators"])
-            )
+            kinds = operators(record["operators"]).replace(" ", _NO_BREAK).replace(f",{_NO_BREAK}", ", ")
+            table.add_row(record["name"], nodes, size, f"{record['seconds'] * 1000:.0f}", kinds)
     total = sum(record["seconds"] for record in records)
     first, last = records[0], records[-1]
     size = words.change(first["bytes_before"], last["bytes_after"])

@@ -15,7 +15,7 @@ GRAPH += "float s = {2}> { t = Conv(x, w)  y = Mul(t, s)  i = Identity(t)  z = R
 def test_what_changed_and_what_was_declined(capsys: pytest.CaptureFixture[str]) -> None:
     explain.show([asdict(record) for record in pipeline.run(parse(GRAPH))])
     told = capsys.readouterr().out
-    assert "remove-identities" in told and "-1 Identity" in told and "4 → 3" in told
+    assert "remove-identities" in told and "-1\N{NO-BREAK SPACE}Identity" in told and "4 → 3" in told
     assert "fold-scales declined:" in told
     assert "1x the result of Conv has other users" in told
     assert "layers.1" in told
