@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import tvm
-from tvm import relax, te, tirx
+from tvm import relax, s_tir, te, tirx
 
 
 def test_a_transposition_of_a_dim_less_one_cannot_be_told_from_a_reshape() -> None:
@@ -29,3 +29,13 @@ def test_a_product_of_floats_with_a_dim_in_it_does_not_build() -> None:
     function = te.create_prim_func([x, te.compute((h,), element, name="y")])
     with pytest.raises(ValueError, match="IntImm supports only int"):
         tvm.compile(tvm.IRModule({"main": function}), target="llvm")
+
+
+def test_a_place_in_fused_loops_that_is_divided_again_does_not_build() -> None:
+    n, m = tirx.Var("n", "int64"), tirx.Var("m", "int64")
+    x = te.placeholder((n, m), name="x")
+    y = te.compute((n, 2 * m - 1), lambda i, j: x[i, j // 2], name="y")
+    schedule = s_tir.Schedule(tvm.IRModule({"main": te.create_prim_func([x, y])}))
+    schedule.fuse(*schedule.get_loops(schedule.get_sblock("y")))
+    with pytest.raises(tvm.error.InternalError, match="CanProveDivisible"):
+        tvm.compile(schedule.mod, target="llvm")

@@ -11,6 +11,8 @@ import torch
 from lowered import EPSILON, Extent, Lowered, normal
 from tvm import relax
 
+from backends.tvm.target import machine
+
 _MAKE = {1: relax.op.nn.conv1d, 2: relax.op.nn.conv2d, 3: relax.op.nn.conv3d}
 _TRUE = {1: torch.nn.functional.conv1d, 2: torch.nn.functional.conv2d, 3: torch.nn.functional.conv3d}
 
@@ -130,3 +132,21 @@ def test_layouts_between_convolutions_cancel() -> None:
         data = torch.nn.functional.max_pool2d(data, 2, 1)
     want = data.mean((2, 3)).numpy()
     np.testing.assert_allclose(run(normal(2, 16, 12, 12)), want, rtol=1e-5)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_transposed_in_steps_of_two_over_a_dynamic_height(threads: int) -> None:
+    """2m - 1 lines come of m, and TVM cannot divide by that what is divided again (docs/backends/known-issues.md)."""
+    w = normal(3, 4, 1, 1)
+
+    def make(bb, x):
+        return relax.op.nn.conv2d_transpose(x, relax.const(w), strides=(2, 2))
+
+    run = Lowered(make, ["n", 3, "m", 8], cpu=machine({"threads": threads}))
+    assert not run.explain.declined
+    for n, m in ((1, 1), (3, 5)):
+        x = normal(n, 3, m, 8)
+        want = torch.nn.functional.conv_transpose2d(
+            torch.from_numpy(x).double(), torch.from_numpy(w).double(), stride=2
+        )
+        np.testing.assert_allclose(run(x), want.numpy(), rtol=1e-5, atol=1e-6)

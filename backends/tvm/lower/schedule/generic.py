@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tvm import s_tir
+from tvm import s_tir, tirx
 from tvm.s_tir.schedule import ScheduleError
 
 from backends.tvm.lower.schedule.inlining import inline_short
@@ -59,10 +59,16 @@ def _schedule_block(sch: s_tir.Schedule, block: Block, machine: Machine) -> None
 
 
 def _share(sch: s_tir.Schedule, outer: list[Loop], machine: Machine) -> None:
-    """As few loops as give every thread several turns are fused and run in parallel."""
+    """As few loops as give every thread several turns are fused and run in parallel.
+
+    Fused, the place in each but the first is a remainder by its length. One of a length like 2m - 1 that is divided
+    again, as by a step, is more than TVM can prove, so that such a loop is where the fusing begins anew.
+    """
     chosen: list[Loop] = []
     tasks = 1
     for place, loop in enumerate(outer):
+        if isinstance(sch.get(loop).extent, tirx.Add | tirx.Sub):
+            chosen, tasks = [], 1
         chosen.append(loop)
         tasks *= extent(sch, loop) or likely(place)
         if tasks >= _TASKS_PER_THREAD * machine.cores:
