@@ -273,7 +273,7 @@ class _Auto:
         setting = Setting(os.cpu_count() or 1, subject.usual(self._job.data))
         clients = (1, setting.threads) if self._objective.goal == "throughput" else (1,)
         seconds = min(max(self._clock.left, _TIMING[0]), _TIMING[1])
-        (table,) = bench(subject, [setting], Plan((), clients, seconds, self._job.data), self._progress)
+        (table,) = bench(subject, [setting], Plan((), clients, seconds, self._job.data, longer=True), self._progress)
         return table
 
     def _warnings(self, choice: Choice, floats: Sequence[str]) -> list[str]:

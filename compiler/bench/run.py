@@ -49,6 +49,7 @@ class Plan:
     budget: float  # seconds for each setting
     data: Arrays | None = None
     cores: tuple[int, ...] = ()  # that contenders are held to; any, where there are none
+    longer: bool = False  # a budget that is too short for the fewest rounds is exceeded, and not refused
 
 
 def check_baselines(names: Sequence[str], subject: Subject) -> None:
@@ -199,7 +200,7 @@ class _Bench:
     def _hold_budget(self) -> None:
         """Whether the fewest rounds that say anything fit."""
         needed = (_FEWEST_ROUNDS + 1) * sum(max(_BURST, 3 * seconds) for seconds in self._pace.values())
-        if needed > self._plan.budget:
+        if needed > self._plan.budget and not self._plan.longer:
             raise UsageError(
                 "budget-too-short",
                 f"{self._plan.budget:g} s are too short to time {len(self._pace)} contenders at {self._setting}",
