@@ -39,6 +39,13 @@ class TestPlaces(Agreement):
     def test_nothing_to_look_at(self, tmp_path: Path) -> None:
         self.agree(tmp_path, "(float[5,0] x) => (int64[2,k] y) { y = NonZero(x) }", {"x": np.zeros((5, 0), "float32")})
 
+    @pytest.mark.parametrize("x", [0.0, 2.0])
+    def test_a_number_has_no_place(self, tmp_path: Path, x: float) -> None:
+        """As PyTorch has it: one answer of no coordinates, or none."""
+        text = "(float x) => (int64[k,0] y) { places = NonZero(x)  y = Transpose<perm = [1, 0]>(places) }"
+        with self.opened(tmp_path, text) as session:
+            assert session({"x": np.array(x, np.float32)})["y"].shape == (int(x != 0), 0)
+
 
 class TestUnique(Agreement):
     TEXT = """(float[n,2] x) => (float[k] y, int64[k] first, int64[m] inverse, int64[k] counts) {

@@ -44,10 +44,10 @@ def _flat(op: Op, place: int = 0) -> relax.Expr:
 
 def _non_zero(op: Op) -> Result:
     rank = op.rank()
-    if not rank:
-        op.refuse("of a single number")
-    flags = op.te(_are_set, _flat(op))
+    flags = op.te(_are_set, op.reshape(op.x(), [1]) if not rank else _flat(op))
     places, count = _true_places(op, flags)
+    if not rank:  # a number has no place, so that only how many there are is told
+        return op.emit(relax.op.zeros(relax.ShapeExpr([whole(0), expression(count)]), "int64"))
 
     def compute(flat: te.Tensor, length: Any, extents: list[Any]) -> te.Tensor:
         def element(axis: Any, i: Any) -> Any:
