@@ -25,10 +25,14 @@ class Base:
     recipe: Recipe  # with what the target needs
     high: Name = "float32"
 
+    @property
+    def weights_only(self) -> bool:
+        return self.recipe.precision == "int4" or self.recipe.method in WEIGHTS_ONLY
+
     def mixed(self, layers: Sequence[str]) -> Recipe:
         """With these layers put back."""
         names = tuple(map(glob.escape, layers))
-        if self.high == "float32":
+        if self.weights_only:
             return replace(self.recipe, keep=(*self.recipe.keep, *names))
         return replace(self.recipe, own=(*((name, self.high) for name in names), *self.recipe.own))
 

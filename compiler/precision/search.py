@@ -19,7 +19,7 @@ from compiler.cases import Reference
 from compiler.contracts import Array, Arrays, Check, Progress, Signature
 from compiler.ir.evaluate import Evaluator
 from compiler.precision import promised
-from compiler.precision.apply import WEIGHTS_ONLY, lower_precision
+from compiler.precision.apply import lower_precision
 from compiler.precision.mixes import Base
 from compiler.precision.recipe import Recipe, Samples
 from compiler.precision.sensitivity import Unit, relative_error, sensitivities
@@ -118,14 +118,13 @@ class Search:
 
     def _sensitive(self, base: Base, clock: Clock) -> list[Unit]:
         recipe = replace(base.recipe, rest="float32", own=())
-        weights_only = recipe.precision == "int4" or recipe.method in WEIGHTS_ONLY
-        if weights_only:
+        if base.weights_only:
             recipe = replace(recipe, method="rtn")  # others also scale what layers hand to each other
         key = recipe.precision, recipe.method
         if key not in self._units:
             until = clock.left * (1 - _ON_LAYERS)
             self._progress.stage("sensitivity", base.name)
-            lowered = lower_precision(self._model.clone(), recipe, None if weights_only else self._samples)
+            lowered = lower_precision(self._model.clone(), recipe, None if base.weights_only else self._samples)
             samples = self._samples or [case.inputs for case in self._reference.cases]
             self._units[key] = sensitivities(self._model, lowered, samples, enough=lambda: clock.left < until)
         return self._units[key]

@@ -18,6 +18,7 @@ import onnx_ir as ir
 
 from compiler.contracts import Array, Arrays
 from compiler.ir.evaluate import Evaluator
+from compiler.ir.provenance import provenance
 from compiler.precision.apply import Lowered
 from compiler.precision.candidates import candidates
 from compiler.precision.recipe import Samples
@@ -31,6 +32,7 @@ class Unit:
     """A layer, or neighbours that were measured together."""
 
     layers: tuple[str, ...]  # names of nodes
+    modules: tuple[str, ...]  # of the user's model, that they come from, as far as it is known
     error: float  # of the outputs, squared, relative to their squares
     work: int  # multiplications in a call
     weights: int
@@ -83,9 +85,11 @@ def _unit(names: Sequence[str], before: ir.Model, lowered: Lowered, run: _Run) -
         for one in candidates(before)
         if one.node.name in names
     }
-    results = {node.name: str(node.outputs[0].name) for node in before.graph}
-    work = sum(run.sizes[results[name]] * sums.get(name, 1) for name in names)
-    return Unit(tuple(names), 0.0, work, sum(counts[name] for name in names))
+    nodes = {str(node.name): node for node in before.graph}
+    work = sum(run.sizes[str(nodes[name].outputs[0].name)] * sums.get(name, 1) for name in names)
+    origins = [provenance(nodes[name]) for name in names]
+    modules = tuple(dict.fromkeys(origin.module for origin in origins if origin is not None and origin.module))
+    return Unit(tuple(names), modules, 0.0, work, sum(counts[name] for name in names))
 
 
 class _Run:

@@ -17,7 +17,12 @@ _SHOWN = 6  # layers
 
 def promises(tried: Any) -> list[dict[str, Any]]:
     """Of compiler.precision.search.Tried."""
-    return [{"text": one.text, "passed": one.passed, "worst": one.worst} for one in tried.promises]
+    return [{"text": one.text, "passed": one.passed, "worst": _number(one.worst)} for one in tried.promises]
+
+
+def _number(value: float) -> float | str:
+    """JSON has no infinity and no NaN; they are written as words."""
+    return value if math.isfinite(value) else str(value)
 
 
 def to_json(name: str, tried: Any, row: Any, why: str, *, chosen: bool) -> dict[str, Any]:
@@ -27,9 +32,9 @@ def to_json(name: str, tried: Any, row: Any, why: str, *, chosen: bool) -> dict[
         "back": tried.count,
         "layers": tried.layers,
         "holds": tried.holds,
-        "excess": tried.excess,
+        "excess": _number(tried.excess),
         "promises": promises(tried),
-        "error": tried.error,
+        "error": _number(tried.error),
         "seconds": tried.seconds,
         "timed": row is not None and row.latency is not None,
         "chosen": chosen,
@@ -40,14 +45,14 @@ def to_json(name: str, tried: Any, row: Any, why: str, *, chosen: bool) -> dict[
 def map_of(tried: Any) -> list[dict[str, Any]]:
     """The layers that were put back, those that cost most for what they save first."""
     return [
-        {"layers": list(unit.layers), "precision": tried.base.high, "error": math.sqrt(unit.error),
-         "measured": unit.measured}
+        {"layers": list(unit.layers), "modules": list(unit.modules), "precision": tried.base.high,
+         "error": _number(math.sqrt(unit.error)), "measured": unit.measured}
         for unit in tried.back
     ]  # fmt: skip
 
 
 def kept(found: Sequence[Mapping[str, Any]]) -> str:
-    return ", ".join(f"{one['text']}: {one['worst']:.6g} at worst" for one in found)
+    return ", ".join(f"{one['text']}: {float(one['worst']):.6g} at worst" for one in found)
 
 
 def broken(manifest: Mapping[str, Any]) -> str:
@@ -82,10 +87,16 @@ def high(layers: Sequence[Mapping[str, Any]]) -> list[str]:
     lines = [f"stayed in {layers[0]['precision']}, by what each alone would change in the outputs:"]
     for one in layers[:_SHOWN]:
         told = "" if one["measured"] else ", estimated"
-        lines.append(f"  {', '.join(one['layers'])}: {one['error']:.2%}{told}")
+        lines.append(f"  {place(one)}: {float(one['error']):.2%}{told}")
     if len(layers) > _SHOWN:
         lines.append(f"  and {len(layers) - _SHOWN} more, in choice.json")
     return lines
+
+
+def place(one: Mapping[str, Any]) -> str:
+    """Where the user knows it from, and the name that `--keep` takes."""
+    names = ", ".join(one["layers"])
+    return f"{', '.join(one['modules'])} ({names})" if one["modules"] else names
 
 
 HEAD = ("mix", "contract", "error", "ms", "of float32", "MiB", "")
@@ -102,10 +113,10 @@ def rows(told: Mapping[str, Any]) -> list[tuple[str, ...]]:
 
 def _row(one: Mapping[str, Any], timed: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
     worst = min(one["promises"], key=lambda promise: promise["passed"], default=None)
-    contract = "" if worst is None else f"{'' if one['holds'] else 'NOT '}{worst['worst']:.5g}"
+    contract = "" if worst is None else f"{'' if one['holds'] else 'NOT '}{float(worst['worst']):.5g}"
     fate = "chosen" if one["chosen"] else "not kept" if not one["holds"] else "refused" if one["why"] else ""
     costs = _costs(timed.get(one["name"]))
-    return (one["name"], contract, f"{one['error']:.2%}", *costs, fate)
+    return (one["name"], contract, f"{float(one['error']):.2%}", *costs, fate)
 
 
 def _costs(row: Mapping[str, Any] | None) -> tuple[str, str, str]:

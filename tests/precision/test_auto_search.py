@@ -132,7 +132,8 @@ def test_layers_go_back_to_16_bits_where_those_are_the_rest() -> None:
     base = Base("mixed", Recipe("int8", rest="bfloat16", keep=("mine",)), "bfloat16")
     mixed = base.mixed(["layers.1[a]"])
     assert mixed.own == (("layers.1[[]a]", "bfloat16"),) and mixed.keep == ("mine",)
-    assert STATIC.mixed(["b"]).keep == ("b",)
+    assert STATIC.mixed(["b"]).own == (("b", "float32"),)
+    assert Base("int4 weights", Recipe("int4")).mixed(["b"]).keep == ("b",)
 
 
 # -- how far off ------------------------------------------------------------------------------------------------

@@ -20,12 +20,12 @@ def parts(choice: Mapping[str, Any]) -> Iterator[Markup]:
     high = choice["high"]
     if not high:
         return
-    bars = [plots.Bar(", ".join(one["layers"]), 100 * one["error"], f"{one['error']:.2%}") for one in high]
+    bars = [plots.Bar(mixes.place(one), 100 * float(one["error"]), f"{float(one['error']):.2%}") for one in high]
     bars.sort(key=lambda bar: -bar.value)
     yield figure(
         plots.bars("high", f"What stayed in {high[0]['precision']}", "% of the outputs", bars[: plots.MOST]),
         "What the lowering of each of these layers alone would change in the model's outputs.",
     )
-    rows = [(tag("code", ", ".join(one["layers"])), one["precision"], f"{one['error']:.3%}",
+    rows = [(tag("code", mixes.place(one)), one["precision"], f"{float(one['error']):.3%}",
              "measured" if one["measured"] else "estimated") for one in high]  # fmt: skip
     yield table(("layer", "stayed in", "it would change", ""), rows, right="it would change")
