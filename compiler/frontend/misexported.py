@@ -214,6 +214,16 @@ def _remainder(data: torch.Tensor, size: int) -> torch.Tensor:
     return data - torch.div(data, size, rounding_mode="floor") * size
 
 
+def _may_not_be_square(node: torch.fx.Node, given: dict[str, Any]) -> bool:
+    rows, columns = given["self"].meta["val"].shape
+    return not (isinstance(rows, int) and isinstance(columns, int) and rows == columns)
+
+
+def _traced(data: torch.Tensor) -> torch.Tensor:
+    """The exporter writes Einsum "ii", which runtimes broadcast where one of the sizes is 1."""
+    return torch.diagonal(data).sum()
+
+
 def _log_sigmoid(data: torch.Tensor) -> torch.Tensor:
     """The logarithm of what was rounded to 1 is 0."""
     return -F.softplus(-data)
@@ -259,5 +269,6 @@ _RULES: dict[Any, tuple[_Applies, Callable[..., torch.Tensor]]] = {
     _aten.scatter_add.default: (_scatters_some, _scatter_add),
     _aten.scatter_reduce.two: (_reduces_otherwise, scatter_reduced),
     _aten.softmax.int: (_converts, _softmax),
+    _aten.trace.default: (_may_not_be_square, _traced),
     _aten.vstack.default: (_always, _below_each_other),
 }

@@ -51,7 +51,7 @@ def from_exported(
             try:
                 # Decomposing first loses high-level operators, but passes where fused ones cannot be translated.
                 return _export(other or exported.run_decompositions(), opset, table)
-            except (torch.onnx.OnnxExporterError, AssertionError):  # the latter from torch's decomposition itself
+            except (torch.onnx.OnnxExporterError, AssertionError, TypeError):  # the latter from torch's decompositions
                 raise _cannot_export(error) from error
 
 

@@ -156,3 +156,7 @@ def test_fewer_indices_than_there_is_to_scatter(scatter: Callable[..., torch.Ten
 
 def test_a_remainder_by_a_size() -> None:
     at_sizes(lambda x: torch.remainder((x * 9).long(), x.shape[0]).float(), "x:float32[m=2..9,5]", (2, 7, 9))
+
+
+def test_the_trace_of_what_is_not_square() -> None:
+    at_sizes(lambda x: torch.trace(x[:2]), "x:float32[3,m=1..4]", (1, 2, 4))
