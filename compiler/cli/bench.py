@@ -126,7 +126,7 @@ def _page(options: dict[str, Any]) -> str | None:
 
 def _title(options: dict[str, Any]) -> str:
     """What was compared."""
-    return ", ".join(Path(thing).name or thing for thing in options["things"])
+    return ", ".join(dict.fromkeys(Path(thing).name or thing for thing in options["things"]))
 
 
 def _bundles(options: dict[str, Any], progress: Progress) -> tuple[list[Path], Asked | None]:

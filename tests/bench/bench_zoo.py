@@ -87,6 +87,7 @@ def main(words: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(words)
     arguments.folder.mkdir(parents=True, exist_ok=True)
     docs = arguments.docs or (ROOT / "docs" if arguments.size == "full" else arguments.folder)
+    docs.mkdir(parents=True, exist_ok=True)
     end = time.monotonic() + arguments.seconds
     arguments.budget = arguments.budget or min(_BUDGET, max(_SHORTEST, arguments.seconds / _TABLES))
     every, failed = cells(arguments), False

@@ -197,6 +197,19 @@ def test_a_bench_says_how_equal_first(used: float | None, status: str, word: str
     assert shown.inside("strong") == word
 
 
+def test_lower_precision_is_told_by_what_it_keeps() -> None:
+    kept = pages.error(
+        "passed", 19748.0, promises=[{"output": "y", "text": "cosine>=0.99", "worst": 0.9964}], fidelity=0.063
+    )
+    rows = [pages.row("eager", 0.01, 0.1), pages.row("tvm int8", 0.002, None, error=kept)]
+    shown = Read(bench.html("net", {**pages.bench(), "tables": [pages.bench_table(rows=rows)], "profiles": []}))
+    assert "THE NUMBERS OF tvm int8 ARE WHAT A CONTRACT ALLOWS" in shown.inside("strong")
+    assert "! cosine 0.9964" in shown.inside("b")
+    assert "6.3% of its own" in shown.inside("td")
+    assert "times it" not in shown.inside("td")
+    assert "tvm int8: it keeps cosine 0.9964 (>= 0.99) in 'y'" in shown.inside("p")
+
+
 def test_a_bench_in_which_nothing_was_timed() -> None:
     table = {**pages.bench_table(), "rows": pages.bench_table()["rows"][-1:], "against": "", "rounds": 0}
     shown = Read(bench.html("net", {**pages.bench(), "tables": [table], "profiles": []}))

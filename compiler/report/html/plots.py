@@ -50,6 +50,8 @@ def on_a_log_scale(shares: Sequence[float]) -> list[float]:
 
 
 def percent(share: float) -> str:
+    if share > 10:
+        return f"{share:,.0f} times"
     return f"{100 * share:,.0f}%" if share >= 1 else f"{100 * share:g}%"
 
 

@@ -66,16 +66,27 @@ def _speed(number: int, one: bench.Table) -> Iterator[Markup]:
             f"{row['ratio']['value']:.3g}" if row["ratio"] else "1",
             f"{row['ratio']['low']:.3g} to {row['ratio']['high']:.3g}" if row["ratio"] else "",
             row["verdict"],
-            words.percent(row["error"]["used"]) if row["error"]["used"] is not None else "not known",
+            _share(row),
             _numbers(row),
             "on it" if row["name"] in best else "",
         )
         for row in timed(one)
     ]
     yield table(head, rows, right=f"median ms|of the time of {against}|of its budget")
+    for row in timed(one):
+        if not numbers.by_budget(row):
+            yield note(f"{row['name']}: {numbers.full(row)}.")
     for row in one["rows"]:
         if row["failure"]:
             yield note(f"{row['name']} was not timed: {row['failure']}")
+
+
+def _share(row: Row) -> str:
+    """Of the budget that it is held to: in lower precision that of the graph which was asked for."""
+    error = row["error"]
+    if error["fidelity"] is not None:
+        return f"{words.percent(error['fidelity'])} of its own"
+    return words.percent(error["used"]) if error["used"] is not None else "not known"
 
 
 def _numbers(row: Row) -> Markup:
