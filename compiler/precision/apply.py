@@ -76,12 +76,12 @@ def lower_precision(model: ir.Model, recipe: Recipe, samples: Samples | None) ->
 def _rewrites(recipe: Recipe) -> list[str]:
     """A mixture is made from the fewest bits up: what has codes is left alone by the next."""
     weights = recipe.precision == "int4" or (recipe.precision == "int8" and recipe.method in WEIGHTS_ONLY)
-    if weights and len(recipe.mixed) == 1:
+    if weights and recipe.mixed in (("int4",), ("int8",), ("int4", "int8")):
         return [_WEIGHTS]
     halves = [name for name in recipe.mixed if name in HALVES]
     if weights or "int4" in recipe.mixed or len(halves) > 1:
         what = " and ".join(recipe.mixed)
-        why = "int8 with codes for activations mixes with float16 or with bfloat16; weights alone mix with nothing"
+        why = "int8 with codes for activations mixes with float16 or with bfloat16; weights in four bits with eight"
         raise UsageError("bad-option", f"no graph is made of {what}", where="--precision", why=why, hint="int8+bf16")
     return [_REWRITES[name] for name in ("int8", *halves) if name in recipe.mixed]
 

@@ -32,7 +32,7 @@ class Base:
     def mixed(self, layers: Sequence[str]) -> Recipe:
         """With these layers put back."""
         names = tuple(map(glob.escape, layers))
-        if self.weights_only:
+        if self.weights_only and self.high == "float32":
             return replace(self.recipe, keep=(*self.recipe.keep, *names))
         return replace(self.recipe, own=(*((name, self.high) for name in names), *self.recipe.own))
 
@@ -89,7 +89,8 @@ def _small(asked: Recipe, target: str, *, data: bool) -> Iterator[Base]:
     _known(asked.method)
     if asked.method == "auto" or asked.method in WEIGHTS_ONLY:
         fine = "weights" if asked.method == "auto" else asked.method
-        yield Base("int4 weights", replace(asked, precision="int4", method="auto" if fine == "weights" else fine))
+        coarse = "auto" if fine == "weights" else fine
+        yield Base("int4 weights", replace(asked, precision="int4", method=coarse), "int8")
         yield Base("int8 weights", replace(asked, precision="int8", method=fine))
     if asked.method not in WEIGHTS_ONLY:
         yield Base("int8", replace(asked, precision="int8"))

@@ -126,7 +126,9 @@ class Search:
             self._progress.stage("sensitivity", base.name)
             lowered = lower_precision(self._model.clone(), recipe, None if base.weights_only else self._samples)
             samples = self._samples or [case.inputs for case in self._reference.cases]
-            self._units[key] = sensitivities(self._model, lowered, samples, enough=lambda: clock.left < until)
+            self._units[key] = sensitivities(
+                self._model, lowered, samples, high=base.high, enough=lambda: clock.left < until
+            )
         return self._units[key]
 
     def _trial(self, base: Base, back: tuple[Unit, ...], layers: int) -> Tried:

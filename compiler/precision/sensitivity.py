@@ -21,7 +21,7 @@ from compiler.ir.evaluate import Evaluator
 from compiler.ir.provenance import provenance
 from compiler.precision.apply import Lowered
 from compiler.precision.candidates import candidates
-from compiler.precision.recipe import Samples
+from compiler.precision.recipe import Name, Samples
 
 FEW = 4  # rows of samples: the order of the layers hardly depends on more
 MOST = 64  # runs for each sample; more layers than that are measured in groups of neighbours
@@ -40,11 +40,20 @@ class Unit:
 
 
 def sensitivities(
-    before: ir.Model, lowered: Lowered, samples: Samples, *, enough: Callable[[], bool] = lambda: False
+    before: ir.Model,
+    lowered: Lowered,
+    samples: Samples,
+    *,
+    high: Name = "float32",
+    enough: Callable[[], bool] = lambda: False,
 ) -> list[Unit]:
-    """Of every layer that was lowered, in the order of the graph. `enough` says when no more may be measured."""
+    """Of every layer below `high`, in the order of the graph. `enough` says when no more may be measured."""
     results = {node.name: str(node.outputs[0].name) for node in before.graph}
-    names = [layer.name for layer in lowered.layers if layer.precision != "float32" and layer.name in results]
+    names = [
+        layer.name
+        for layer in lowered.layers
+        if not layer.precision.startswith(("float32", high)) and layer.name in results
+    ]
     runs = [_Run(before, lowered.graph, [results[name] for name in names], one) for one in _few(samples)]
     if not names or not runs:
         return []

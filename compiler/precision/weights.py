@@ -17,6 +17,7 @@ from compiler.contracts import Array
 from compiler.errors import UsageError, did_you_mean
 from compiler.passes.rewriting import Edit, static_shape
 from compiler.precision.awq import Scaled, awq, lost
+from compiler.precision.candidates import own_precision
 from compiler.precision.gptq import gptq
 from compiler.precision.recipe import Layer, Recipe, Samples
 from compiler.precision.rounding import Grid, Rounded, nearest
@@ -68,7 +69,8 @@ def grid_for(weight: Weight, recipe: Recipe) -> Grid:
     size = recipe.group_size
     while size >= SMALLEST_GROUP and length % size:
         size //= 2
-    if recipe.precision != "int4" or weight.fine or size < SMALLEST_GROUP:
+    fine = weight.fine or any(own_precision(user.node, recipe) == "int8" for user in weight.users)
+    if recipe.precision != "int4" or fine or size < SMALLEST_GROUP:
         return Grid(8, 0, recipe.symmetric)
     return Grid(4, size, recipe.symmetric)
 

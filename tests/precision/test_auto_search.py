@@ -133,7 +133,18 @@ def test_layers_go_back_to_16_bits_where_those_are_the_rest() -> None:
     mixed = base.mixed(["layers.1[a]"])
     assert mixed.own == (("layers.1[[]a]", "bfloat16"),) and mixed.keep == ("mine",)
     assert STATIC.mixed(["b"]).own == (("b", "float32"),)
-    assert Base("int4 weights", Recipe("int4")).mixed(["b"]).keep == ("b",)
+    assert Base("int8 weights", Recipe("int8", "rtn")).mixed(["b"]).keep == ("b",)
+
+
+def test_weights_in_four_bits_go_back_to_eight() -> None:
+    looking = search("cosine>=0.9995")
+    base = Base("int4 weights", Recipe("int4", "rtn", group_size=32), "int8")
+    assert not looking.whole(base).holds
+    tried = looking.mixes(base, Clock(60), by_weights=True)
+    assert all(unit.layers != ("fourth",) for unit in tried[0].back), "the head has eight bits in any case"
+    lowered = lower_precision(model(), tried[0].recipe, None)
+    fine = {layer.name for layer in lowered.layers if layer.precision.startswith("int8")}
+    assert fine == {"fourth", *(name for unit in tried[0].back for name in unit.layers)}
 
 
 # -- how far off ------------------------------------------------------------------------------------------------
