@@ -77,10 +77,9 @@ def _computing(asked: Recipe, target: str, *, data: bool) -> Iterator[Base]:
         yield Base(f"int8 {method}", replace(asked, precision="int8", method=method))
     if asked.method == "auto":
         halves: list[Name] = [name for name in ("bfloat16", "float16") if name not in _SMALL_ONLY.get(target, ())]
-        for half in halves[:1]:
-            yield Base(
-                f"int8 {methods[0]} + {half}", replace(asked, precision="int8", method=methods[0], rest=half), half
-            )
+        for method in methods if halves else ():
+            half = halves[0]
+            yield Base(f"int8 {method} + {half}", replace(asked, precision="int8", method=method, rest=half), half)
         for half in halves:
             yield Base(half, replace(asked, precision=half))
 

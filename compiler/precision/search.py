@@ -29,6 +29,7 @@ from compiler.verdicts import Clause, Promise, Terms, Verdict
 MOST_SAMPLES = 6  # batches that a trial is calibrated on; what is built gets them all
 MOST_CASES = 8
 _ON_LAYERS = 0.4  # of the time: measuring single layers
+_THIN = 0.9  # of what is allowed: the runtime may well fail there, and should find the next mix
 _STEP = 16  # of so many layers, one more or less is not looked for
 
 
@@ -106,14 +107,23 @@ class Search:
         ordered = sorted(units, key=lambda unit: (-cost(unit), unit.layers))
         layers = sum(len(unit.layers) for unit in ordered)
         found: list[Tried] = []
+
+        def holds(at: int) -> bool:
+            found.append(self._trial(base, tuple(ordered[:at]), layers))
+            return found[-1].holds
+
         low, high = 0, len(ordered)
         at = _guess(ordered, first.excess)
         while low < at < high and (not found or clock.left > found[-1].seconds):
-            found.append(self._trial(base, tuple(ordered[:at]), layers))
-            low, high = (low, at) if found[-1].holds else (at, high)
-            if high - low <= len(ordered) // _STEP and found[-1].holds:
+            kept = holds(at)
+            low, high = (low, at) if kept else (at, high)
+            if kept and high - low <= len(ordered) // _STEP:
                 break
             at = (low + high) // 2
+        good = [one for one in found if one.holds]
+        more = high + max(1, len(ordered) // _STEP)
+        if len(good) == 1 and good[0].excess > _THIN and more < len(ordered) and clock.left > good[0].seconds:
+            holds(more)
         return found
 
     def _sensitive(self, base: Base, clock: Clock) -> list[Unit]:

@@ -187,7 +187,7 @@ def names(target: str, state: Ready, goal: str = "latency", *, data: bool = True
 
 
 def test_what_is_fast_on_a_target_and_what_is_small() -> None:
-    all_of_it = ["int8 static", "int8 rows", "int8 static + bfloat16", "bfloat16"]
+    all_of_it = ["int8 static", "int8 rows", "int8 static + bfloat16", "int8 rows + bfloat16", "bfloat16"]
     assert names("openvino", ABLE) == all_of_it
     cannot = replace(ABLE, routes={**ABLE.routes, "bfloat16": NO_HALF})
     assert names("onnxruntime", cannot) == ["int8 static", "int8 rows"]
