@@ -19,9 +19,19 @@ def changed_inputs(exported: ExportedProgram, call: Call) -> tuple[str, ...]:
         return ()
     names = dict(zip(exported.graph_signature.user_inputs, call.leaves, strict=True))
     with quiet():
-        functional = exported.run_decompositions({})
+        functional = exported.run_decompositions(_MENDED)
     targets = functional.graph_signature.user_inputs_to_mutate.values()
     return tuple(str(names[target]) for target in dict.fromkeys(targets))
+
+
+def _std_mean(
+    data: torch.Tensor, dim: list[int] | None, unbiased: bool = True, keepdim: bool = False
+) -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.std_mean(data, dim, correction=int(unbiased), keepdim=keepdim)
+
+
+# torch 2.13 has a decomposition of its own here, which does not take what the operator takes.
+_MENDED = {torch.ops.aten.std_mean.dim: _std_mean}
 
 
 class ReturningChanged(torch.nn.Module):

@@ -52,7 +52,7 @@ def judge_cases(
         return Judged(first, tuple(cases))
     count = sum(len(one.taken) for one in settled)
     outputs = tuple(_counted(old, new, count) for old, new in zip(first.outputs, again.outputs, strict=True))
-    notes = (*again.notes, *(_told(one) for one in settled if one.taken))
+    notes = (*again.notes, *(told(one.case.name, one.taken) for one in settled if one.taken))
     with_branches = tuple(replace(case, branches=one.branches) for case, one in zip(cases, settled, strict=True))
     return Judged(replace(again, outputs=outputs, notes=notes), with_branches)
 
@@ -142,12 +142,11 @@ def _decisions(count: int) -> str:
     return "a near decision is taken" if count == 1 else f"{count} near decisions are taken"
 
 
-def _told(settled: _Settled) -> str:
-    places = ", ".join(dict.fromkeys(map(str, settled.taken)))
-    count = len(settled.taken)
-    what = "1 decision" if count == 1 else f"{count} decisions"
+def told(where: str, taken: Sequence[Decision]) -> str:
+    places = ", ".join(dict.fromkeys(map(str, taken)))
+    what = "1 decision" if len(taken) == 1 else f"{len(taken)} decisions"
     return (
-        f"{settled.case.name}: {what} ({places}) within rounding of another choice, which the artifact takes; "
+        f"{where}: {what} ({places}) within rounding of another choice, which the artifact takes; "
         "what follows is judged by what the model computes then"
     )
 

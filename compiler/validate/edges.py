@@ -13,14 +13,14 @@ import numpy as np
 import numpy.typing as npt
 
 from compiler.cases import Edge
-from compiler.contracts import Array, Arrays, Bounded, Check, dtype_name
+from compiler.contracts import Array, Bounded, Check, dtype_name
 from compiler.errors import CompileError, UsageError
 from compiler.unit import Floats, Unit
 from compiler.validate.units import real
 from compiler.verdicts import EdgeVerdict
 
 _NUMBERS = "numbers"
-
+OTHER_VALUES = ("another value", "another number")  # how two differ where neither is NaN or infinite
 
 # How much more than on ordinary data a number may be off. On denormals and zeros PyTorch's own rounding was measured at
 # up to 18 times the usual; what is another behaviour is off by far more.
@@ -28,22 +28,31 @@ COARSE = 32.0
 PATIENCE = 60.0  # seconds that a runtime has for a probe, which is of the size of the first case
 
 
+Got = dict[str, Array] | CompileError | UsageError  # what an artifact gives, or what it says
+
+
 def judge_edges(edges: Iterable[Edge], answer: Check, units: Mapping[str, Unit]) -> tuple[EdgeVerdict, ...]:
-    return tuple(verdict for edge in edges for verdict in _judge(edge, answer, units))
+    return tuple(verdict for edge in edges for verdict in judge_edge(edge, answered(edge, answer), units))
 
 
 def differing(verdicts: Iterable[EdgeVerdict]) -> list[EdgeVerdict]:
     return [verdict for verdict in verdicts if not verdict.same]
 
 
-def _judge(edge: Edge, answer: Check, units: Mapping[str, Unit]) -> Iterator[EdgeVerdict]:
+def answered(edge: Edge, answer: Check) -> Got:
+    session: object = answer
     try:
-        got = _asked(answer, edge.inputs)
+        return session.within(PATIENCE, edge.inputs) if isinstance(session, Bounded) else answer(edge.inputs)
     except (CompileError, UsageError) as error:
+        return error
+
+
+def judge_edge(edge: Edge, got: Got, units: Mapping[str, Unit]) -> Iterator[EdgeVerdict]:
+    if isinstance(got, (CompileError, UsageError)):
         if edge.raised:
             yield EdgeVerdict(edge.name, "", True, f"raises ({edge.raised})")
         else:
-            yield EdgeVerdict(edge.name, "", False, "an answer", error.message, why=error.why or error.code)
+            yield EdgeVerdict(edge.name, "", False, "an answer", got.message, why=got.why or got.code)
         return
     if edge.raised:
         yield EdgeVerdict(edge.name, "", False, f"raises ({edge.raised})", "answers all the same")
@@ -54,11 +63,6 @@ def _judge(edge: Edge, answer: Check, units: Mapping[str, Unit]) -> Iterator[Edg
         else:
             how, count = _difference(got[name], want, units.get(name))
             yield EdgeVerdict(edge.name, name, not how, _what(want), how, count)
-
-
-def _asked(answer: Check, inputs: Arrays) -> dict[str, Array]:
-    session: object = answer
-    return session.within(PATIENCE, inputs) if isinstance(session, Bounded) else answer(inputs)
 
 
 def _what(array: Array) -> str:
@@ -77,7 +81,7 @@ def _difference(got: Array, want: Array, unit: Unit | None) -> tuple[str, int]:
     if got.shape != want.shape:
         return f"its shape is {got.shape}, not {want.shape}", 0
     if unit is None:
-        return _first_of((("another value", np.asarray(got != want)),))
+        return _first_of(((OTHER_VALUES[0], np.asarray(got != want)),))
     have, wide = real(got).astype(np.float64), real(want).astype(np.float64)
     numbers, finite = np.isfinite(have), np.isfinite(wide)
     return _first_of(
@@ -89,7 +93,7 @@ def _difference(got: Array, want: Array, unit: Unit | None) -> tuple[str, int]:
             ("NaN for an infinity", np.isnan(have) & np.isinf(wide)),
             ("an infinity for a NaN", np.isinf(have) & np.isnan(wide)),
             ("the other infinity", np.isinf(have) & np.isinf(wide) & (have != wide)),
-            ("another number", numbers & finite & _far(have, wide, unit)),
+            (OTHER_VALUES[1], numbers & finite & _far(have, wide, unit)),
         )
     )
 

@@ -8,7 +8,8 @@ from dataclasses import replace
 from compiler.cases import ORDINARY, Otherwise, Reference
 from compiler.contracts import Arrays, Check
 from compiler.validate.branches import judge_cases, kept
-from compiler.validate.edges import differing, judge_edges
+from compiler.validate.edge_branches import judge_edges_either_way
+from compiler.validate.edges import differing
 from compiler.validate.stored import StoredReference
 from compiler.validate.units import Units, units
 from compiler.verdicts import Terms, Verdict
@@ -45,7 +46,8 @@ def _together(
 ) -> tuple[Reference, Verdict]:
     judged = judge_cases(reference.cases, answers, measured, terms, otherwise)
     # Last, because a probe may end the runtime.
-    edges = judge_edges(reference.edges, answer, measured[ORDINARY])
-    status = "failed" if terms.strict_edges and differing(edges) else judged.verdict.status
-    notes = (*reference.notes, *judged.verdict.notes)
-    return replace(reference, cases=judged.cases), replace(judged.verdict, status=status, notes=notes, edges=edges)
+    probed = judge_edges_either_way(reference.edges, answer, measured[ORDINARY], otherwise)
+    status = "failed" if terms.strict_edges and differing(probed.verdicts) else judged.verdict.status
+    notes = (*reference.notes, *judged.verdict.notes, *probed.notes)
+    verdict = replace(judged.verdict, status=status, notes=notes, edges=probed.verdicts)
+    return replace(reference, cases=judged.cases, edges=probed.edges), verdict

@@ -83,6 +83,18 @@ def test_a_copy_may_be_written_to() -> None:
     assert program.notes() == ()
 
 
+def test_a_mean_with_its_spread_beside_it() -> None:
+    """torch's own decomposition of it does not take what the operator takes."""
+
+    class Spread(nn.Module):
+        def forward(self, x: torch.Tensor, cache: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            cache.add_(1)
+            return torch.std_mean(x, -1, unbiased=False)
+
+    names = [value.name for value in traced(Spread(), SPECS).capture(24).graph.outputs]
+    assert names == ["output_0", "output_1", "cache_after"]
+
+
 @pytest.mark.parametrize("target", ["onnxruntime", "openvino"])
 def test_it_is_judged(tmp_path: Path, target: str) -> None:
     result = compiler.compile(Cache(), SPECS, target=target, output=tmp_path)

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from compiler.cases import Branch, Case, Decision, Reference
+from compiler.cases import Branch, Case, Decision, Edge, Reference
 from compiler.contracts import Array, Arrays
 from compiler.frontend.open import open_program
 from compiler.frontend.prepare import trace
@@ -146,3 +146,30 @@ def test_a_choice_that_is_no_near_one_is_refused() -> None:
     assert found is not None
     answers = [found.outputs, *(case.outputs for case in net.reference.cases[1:])]
     assert not net.judged([dict(one) for one in answers])[1].passed
+
+
+@pytest.mark.parametrize(("fault", "same"), [(0.0, True), (0.5, False)])
+def test_under_a_probe_the_other_choice_is_as_pytorch(net: Net, fault: float, same: bool) -> None:
+    case = net.reference.cases[0]
+    reference = replace(net.reference, edges=(Edge("a probe", case.inputs, case.outputs),))
+    probed = {name: array + np.float32(fault) for name, array in _other(net.otherwise, case).items()}
+    waiting = iter([*(dict(case.outputs) for case in reference.cases), probed])
+    found, verdict = judge_either_way(reference, lambda _: next(waiting), Terms(), net.otherwise)
+    assert [edge.same for edge in verdict.edges] == [same]
+    assert any("a probe: 1 decision" in note for note in verdict.notes) == same
+    # What a bundle keeps is what the verdict rests on.
+    assert np.array_equal(found.edges[0].outputs["output"], probed["output"]) == same
+
+
+def test_a_probe_with_nan_has_decisions_too(net: Net) -> None:
+    case = net.reference.cases[0]
+    inputs = {name: np.where(np.arange(array.size).reshape(array.shape) == 0, np.float32(np.nan), array)
+              for name, array in case.inputs.items()}  # fmt: skip
+    outputs = net.program.run(inputs, precise=False)
+    reference = replace(net.reference, edges=(Edge("NaN", inputs, outputs),))
+    wrong = {name: array + np.float32(0.5) for name, array in outputs.items()}
+    waiting = iter([*(dict(case.outputs) for case in reference.cases), wrong])
+    _, verdict = judge_either_way(reference, lambda _: next(waiting), Terms(), net.otherwise)
+    assert verdict.passed
+    if np.isfinite(outputs["output"]).any():
+        assert not verdict.edges[0].same
