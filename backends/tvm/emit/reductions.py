@@ -104,9 +104,11 @@ def _mean(op: Op, x: relax.Expr, axes: list[int], keep: bool) -> relax.Expr:
 
 
 def extreme(op: Op, x: relax.Expr, axes: list[int], keep: bool) -> relax.Expr:
-    """Relax's own max and min lose a NaN that is followed by a number."""
+    """TVM's own max and min lose a NaN that is followed by a number; in float32 ours stand in for them."""
     if not axes:
         return x
+    if str(x.ty.dtype) == "float32" and all(not isinstance(extent, int) or extent for extent in op.shape()):
+        return op.emit((relax.op.min if op.type == "ReduceMin" else relax.op.max)(x, axes, keep))
     return _extreme_of(op, x, lambda source, step, start: op.te(reducing(axes, keep, step), source))
 
 

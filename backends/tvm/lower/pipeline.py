@@ -19,6 +19,7 @@ from backends.tvm.lower.canonical.permutes import sink_permutes
 from backends.tvm.lower.canonical.tied_weights import share_tied_weights
 from backends.tvm.lower.kernels.call import Lowering
 from backends.tvm.lower.kernels.table import legalization
+from backends.tvm.lower.plain import OWN
 from backends.tvm.lower.schedule.select import schedule_all
 from backends.tvm.lower.tuning import Tuner
 from backends.tvm.lower.views import copies_to_views
@@ -68,15 +69,17 @@ def _without_aliases(mod: tvm.IRModule) -> tvm.IRModule:
 
 
 @cache
-def _keep_attention_whole() -> None:
+def _fold_as_we_lower() -> None:
     """Looking for constants, TVM lowers every call, attention too, and takes two expressions of one length for two
-    lengths. What is left alone here gets a kernel of ours later."""
+    lengths. What is left alone here gets a kernel of ours later. Its maximum loses a NaN there as well."""
     for name in ("relax.nn.attention", "relax.nn.attention_bias"):
         tvm.ir.register_op_attr(name, "FLegalize", lambda _, call: call, _ABOVE_STOCK)
+    for name in ("relax.dequantize", "relax.max", "relax.min", "relax.quantize"):
+        tvm.ir.register_op_attr(name, "FLegalize", OWN[name], _ABOVE_STOCK)
 
 
 def _prepare(mod: tvm.IRModule, machine: Machine, explain: Explain) -> tvm.IRModule:
-    _keep_attention_whole()
+    _fold_as_we_lower()
     passes = relax.transform
     mod = passes.DecomposeOpsForInference()(mod)
     mod = integer_products(mod, machine, explain)  # before what the weights stand for is written out

@@ -14,6 +14,7 @@ from tvm import transform as tvm_transform
 from tvm.s_tir.schedule import ScheduleError
 
 from backends.tvm.explain import Explain
+from backends.tvm.lower.kernels.rows import LARGEST, SMALLEST, in_one_step
 from backends.tvm.lower.quantized import dequantize, quantize
 from backends.tvm.lower.schedule.inlining import inline_short
 from backends.tvm.lower.views import copies_to_views
@@ -120,6 +121,8 @@ def _is_one(extent: Any) -> bool:
 
 OWN = {
     "relax.dequantize": dequantize,
+    "relax.max": in_one_step(LARGEST),
+    "relax.min": in_one_step(SMALLEST),
     "relax.nn.attention": _attention,
     "relax.nn.attention_bias": _attention,
     "relax.nn.relu": _relu,

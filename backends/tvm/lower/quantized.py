@@ -7,7 +7,7 @@ from typing import Any
 
 from tvm import relax, te, tirx
 
-from backends.tvm.lower.vector_math import at_least, at_most, let
+from backends.tvm.lower.vector_math import let, rounded
 
 
 def quantize(bb: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
@@ -15,11 +15,14 @@ def quantize(bb: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
 
     def compute(data: te.Tensor, scale: te.Tensor, zero: te.Tensor) -> te.Tensor:
         by, zero_point = _parameter(scale, axis), _parameter(zero, axis)
-        low, high = (float(int(bound(wanted))) for bound in (tirx.min_value, tirx.max_value))
+        low, high = (tirx.const(int(bound(wanted)), "int32") for bound in (tirx.min_value, tirx.max_value))
 
         def element(*i: tirx.Var) -> Any:
-            level = tirx.nearbyint(data(*i) / by(i)) + zero_point(i).astype("float32")
-            return let(level, lambda x: at_most(at_least(x, low), high).astype("int32").astype(wanted))
+            middle = zero_point(i).astype("int32")
+            least, most = (low - middle).astype("float32"), (high - middle).astype("float32")
+            level = let(data(*i) / by(i), lambda x: tirx.Select(x < least, least, tirx.Select(x > most, most, x)))
+            # Held within the codes first, because only small numbers are rounded in this way, which vectorises.
+            return (rounded(level) + middle).astype(wanted)
 
         return te.compute(data.shape, element, name="quantize")
 

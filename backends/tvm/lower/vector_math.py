@@ -79,16 +79,21 @@ def exp_within(x: Expr) -> Expr:
     return let(x, lambda y: _exp(y, lambda power, mantissa: mantissa * _power_of_two(power)))
 
 
+def rounded(x: Expr) -> Expr:
+    """The nearest whole number, as int32, ties to the even one, for |x| up to 2^22."""
+    return tirx.reinterpret("int32", x + f32(_ROUNDER)) - i32(_ROUNDER_BITS)
+
+
 def _power_of_two(power: Expr) -> Expr:
     return tirx.reinterpret("float32", (power + i32(127)) << i32(23))
 
 
 def _exp(x: Expr, scaled: Callable[[Expr, Expr], Expr]) -> Expr:
-    def parts(rounded: Expr) -> Expr:
-        n = rounded - f32(_ROUNDER)
+    def parts(shifted: Expr) -> Expr:
+        n = shifted - f32(_ROUNDER)
         # ln 2 in two pieces: n times the first is exact.
         fraction = let(n, lambda m: x - m * f32(0.693359375) + m * f32(2.12194440e-4))
-        power = tirx.reinterpret("int32", rounded) - i32(_ROUNDER_BITS)
+        power = tirx.reinterpret("int32", shifted) - i32(_ROUNDER_BITS)
         return let(power, lambda k: scaled(k, let(fraction, lambda f: polynomial(f, _EXP) * (f * f) + f + f32(1.0))))
 
     return let(x * f32(1.44269504088896341) + f32(_ROUNDER), parts)

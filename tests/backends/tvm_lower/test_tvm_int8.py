@@ -237,6 +237,19 @@ def test_codes_that_are_added_to_a_product_are_read_within_the_kernel() -> None:
     np.testing.assert_array_equal(run(codes, other), np.clip(np.rint(total / 100) + 99, 0, 255).astype(np.uint8))
 
 
+def test_codes_are_made_in_vectors() -> None:
+    """TVM has no vector form of `nearbyint`: it writes such a loop out, one number at a time."""
+
+    def make(bb: relax.BlockBuilder, x: relax.Expr) -> relax.Expr:
+        return relax.op.quantize(x, relax.const(STEP), relax.const(np.uint8(3)), -1, "uint8")
+
+    run = Lowered(make, ["n", 32], cpu=machine({"threads": 2, "mcpu": "haswell"}))
+    assert "gather" not in run.executable.mod.imports[0].inspect_source("asm")
+    halves = np.tile(np.array([0.25, 0.75, -0.25, -0.75, 1e9, -1e9, 62.9, -1.6], np.float32), (3, 4))
+    want = np.clip(np.rint(halves.astype(np.float64) / STEP) + 3, 0, 255).astype(np.uint8)
+    np.testing.assert_array_equal(run(halves), want)
+
+
 def test_the_instruction_wants_bytes() -> None:
     """TVM's own tensor intrinsics hand it vectors of int32, as earlier versions of LLVM wanted them."""
 

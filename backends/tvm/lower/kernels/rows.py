@@ -180,6 +180,18 @@ def _product(extents: Sequence[Any]) -> Any:
     return math.prod(extents[1:], start=extents[0])
 
 
+def in_one_step(reduction: Reduction) -> Callable[[relax.BlockBuilder, relax.Call], relax.Expr]:
+    """The same, for any type and axes."""
+
+    def lowered(bb: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
+        rank, kept = call.args[0].ty.ndim, bool(call.attrs.keepdims)
+        axes = sorted(range(rank) if call.attrs.axis is None else [int(axis) % rank for axis in call.attrs.axis])
+        compute = _reduced_axes(reduction, mean=False, kept=kept, axes=axes)
+        return bb.call_te(compute, call.args[0], primfunc_name_hint=reduction.name)
+
+    return lowered
+
+
 def _reduced_rows(reduction: Reduction, mean: bool, kept: bool, lanes: int) -> Callable[[te.Tensor], te.Tensor]:
     def compute(a: te.Tensor) -> te.Tensor:
         total = over_row(a.shape, reduction, lambda i, k: a(*i, k), lanes)
