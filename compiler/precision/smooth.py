@@ -31,6 +31,7 @@ _LARGEST = 127
 
 Floats = npt.NDArray[np.float32]
 Ranges = Literal["one", "rows", "either"]  # for all of an activation, for each of its rows, or the better of the two
+_TRIED: Mapping[Ranges, Sequence[bool]] = {"one": (False,), "rows": (True,), "either": (False, True)}
 
 
 @dataclass
@@ -93,24 +94,27 @@ class _Choice:
 
 
 def _best(seen: _Seen, weights: Sequence[Array], ranges: Ranges) -> _Choice:
-    if ranges != "either":
-        return _with_factors(seen, weights, by_rows=ranges == "rows")
-    whole, rows = (_with_factors(seen, weights, by_rows=by_rows) for by_rows in (False, True))
-    return rows if rows.error < _WORTH_IT * whole.error else whole
-
-
-def _with_factors(seen: _Seen, weights: Sequence[Array], *, by_rows: bool) -> _Choice:
-    """The factors that leave the least error."""
+    """What leaves the least error, where the cheaper way is not good enough."""
     rows = np.concatenate(seen.rows)
-    ends = None if by_rows else seen.ends[0]
     largest, others = (np.abs(each).max(axis=0) for each in seen.ends)
     uneven = np.maximum(np.max([np.abs(each).max(axis=1) for each in weights], axis=0), _LEAST)
-    errors = [_error(rows, ends, weights, _factors(largest, uneven, share)) for share in _SHARES]
-    best = int(np.argmin(errors))
-    plain = _error(rows, ends, weights, np.ones_like(largest))
-    if errors[best] >= _GAIN * plain:
-        return _Choice(None, by_rows, plain)
-    return _Choice(_factors(np.maximum(largest, others), uneven, _SHARES[best]), by_rows, errors[best])
+    tried = [np.ones_like(largest), *(_factors(largest, uneven, share) for share in _SHARES)]
+    wanted = [rows @ each for each in weights]
+    errors: dict[bool, list[float]] = {by_rows: [] for by_rows in _TRIED[ranges]}
+    for factors in tried:
+        changed = [_rounded(each * factors[:, None]) for each in weights]
+        for by_rows, found in errors.items():
+            codes = _codes(rows / factors, None if by_rows else seen.ends[0] / factors)
+            found.append(sum(_off(codes @ each, want) for each, want in zip(changed, wanted, strict=True)))
+    choices = []
+    for by_rows, found in errors.items():
+        best = int(np.argmin(found[1:])) + 1
+        if found[best] < _GAIN * found[0]:
+            factors = _factors(np.maximum(largest, others), uneven, _SHARES[best - 1])
+            choices.append(_Choice(factors, by_rows, found[best]))
+        else:
+            choices.append(_Choice(None, by_rows, found[0]))
+    return choices[-1] if choices[-1].error < _WORTH_IT * choices[0].error else choices[0]
 
 
 def _factors(largest: Floats, uneven: Floats, share: float) -> Floats:
@@ -118,17 +122,14 @@ def _factors(largest: Floats, uneven: Floats, share: float) -> Floats:
     return np.asarray(factors / np.exp(np.mean(np.log(factors))), np.float32)  # on average nothing changes
 
 
-def _error(rows: Floats, ends: Floats | None, weights: Sequence[Array], factors: Floats) -> float:
-    """What rounding both sides, and what lies beyond the range, changes in the products; without `ends` each row has
-    its own."""
-    divided = rows / factors
+def _codes(rows: Floats, ends: Floats | None) -> Floats:
+    """What rounding, and what lies beyond the range, leave; without `ends` each row has its own."""
     if ends is None:
-        low, high = divided.min(axis=1, keepdims=True), divided.max(axis=1, keepdims=True)
+        low, high = rows.min(axis=1, keepdims=True), rows.max(axis=1, keepdims=True)
     else:
-        low, high = (ends[0] / factors).min(keepdims=True), (ends[1] / factors).max(keepdims=True)
+        low, high = ends.min(keepdims=True), ends.max(keepdims=True)
     step = np.maximum((high - low) / _STEPS, np.float32(np.finfo(np.float32).tiny))
-    rounded = np.rint((np.clip(divided, low, high) - low) / step) * step + low
-    return sum(_off(rounded @ _rounded(each * factors[:, None]), rows @ each) for each in weights)
+    return np.asarray(np.rint((np.clip(rows, low, high) - low) / step) * step + low)
 
 
 def _off(got: Array, want: Array) -> float:
