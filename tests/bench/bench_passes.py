@@ -175,7 +175,7 @@ def export(name: str, size: str, path: str) -> None:
     partial = target.parent / "partial"
     partial.mkdir(exist_ok=True)
     ir.save(captured.model, partial / target.name, external_data=f"{target.name}.data")
-    for file in sorted(partial.iterdir(), reverse=True):  # the graph itself last: with it all is there
+    for file in sorted(partial.glob(f"{target.name}*"), reverse=True):  # the graph itself last: with it all is there
         file.rename(target.parent / file.name)
 
 
@@ -191,16 +191,18 @@ def count(graph: Any) -> int:
 def measured(tool: str, source: Path) -> dict[str, Any] | None:
     """None where the tool fails. What others do is measured once for each of their versions."""
     kept = source.with_suffix(f".{tool}-{version(PEERS[tool])}.json") if tool in PEERS else None
-    if kept is None or not kept.exists():
-        said = _run("--child", tool, str(source))
-        if kept is None:
-            return said
-        kept.write_text(json.dumps(said), encoding="utf-8")
-    return json.loads(kept.read_text(encoding="utf-8"))  # type: ignore[no-any-return]
+    if kept is not None and kept.exists():
+        said = kept.read_text(encoding="utf-8")
+    else:
+        said = _run("--child", tool, str(source)) or "null"
+        if kept is not None:
+            kept.write_text(said, encoding="utf-8")
+    found: dict[str, Any] | None = json.loads(said)
+    return found
 
 
-def _run(*words: str) -> dict[str, Any] | None:
-    """This script in a process of its own, within its bounds: what it says in its last line."""
+def _run(*words: str) -> str | None:
+    """This script in a process of its own, within its bounds: the last line that it says; None where it fails."""
     command = [sys.executable, "-W", "ignore", str(Path(__file__).resolve()), *words]
     try:
         done = subprocess.run(
@@ -209,7 +211,7 @@ def _run(*words: str) -> dict[str, Any] | None:
     except subprocess.TimeoutExpired:
         return None
     lines = done.stdout.strip().splitlines()
-    return dict(json.loads(lines[-1])) if done.returncode == 0 and lines else None
+    return lines[-1] if done.returncode == 0 and lines else None
 
 
 def _bounded() -> None:
@@ -314,14 +316,18 @@ def main() -> None:
     options = parser.parse_args()
     sys.path[:0] = [str(ROOT), str(HERE)]
     if options.child:
-        return child(*options.child)
+        child(*options.child)
+        return
     if options.export:
-        return export(*options.export)
+        export(*options.export)
+        return
     if options.linear:
         sys.exit(0 if linear(SIZES) else 1)
     names = options.models or list(runpy.run_path(str(ROOT / "models" / "table.py"))["models"]())
     with tempfile.TemporaryDirectory() as folder:
-        good = compare(names, options.size, Path(options.folder or folder))
+        place = Path(options.folder or folder)
+        place.mkdir(parents=True, exist_ok=True)
+        good = compare(names, options.size, place)
     sys.exit(0 if good and linear(SIZES) else 1)
 
 
