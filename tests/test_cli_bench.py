@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -209,15 +210,28 @@ def test_a_bundle_that_was_made_from_a_model_that_is_gone(
 def test_one_that_cannot_start_is_told_and_the_others_are_timed(
     built: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    broken = tmp_path / "broken.onnxruntime"
-    shutil.copytree(built / "small.onnxruntime", broken)
+    broken, foreign, vanished = (tmp_path / f"{name}.onnxruntime" for name in ("broken", "foreign", "vanished"))
+    for folder in (broken, foreign, vanished):
+        shutil.copytree(built / "small.onnxruntime", folder)
     (broken / "model.onnx").write_bytes(b"changed")
-    code, told = bench(capsys, broken, built / "small.onnxruntime", *QUICK)
+    rewrite(foreign, lambda manifest: manifest["host"].update(cpu="a CPU of another kind"))
+    rewrite(foreign, lambda manifest: manifest["artifact"].update(runtime="onnxruntime 0.9"))
+    rewrite(vanished, lambda manifest: manifest["artifact"].update(target="gone"))
+    code, told = bench(capsys, broken, foreign, vanished, *QUICK)
     assert code == 1
-    rows = told["tables"][0]["rows"]
-    assert rows[0]["failure"]
-    assert rows[0]["latency"] is None
-    assert rows[1]["latency"]["p50"] > 0
+    rows = {row["name"]: row for row in told["tables"][0]["rows"]}
+    assert rows["onnxruntime broken"]["failure"]
+    assert rows["onnxruntime broken"]["latency"] is None
+    assert "there is no target 'gone'" in rows["gone"]["failure"]
+    assert rows["onnxruntime foreign"]["latency"]["p50"] > 0
+    note = "built and verified with onnxruntime 0.9 on a CPU of another kind, and this is onnxruntime 1."
+    assert rows["onnxruntime foreign"]["note"].startswith(note)
+
+
+def rewrite(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    manifest = json.loads((folder / "manifest.json").read_text())
+    change(manifest)
+    (folder / "manifest.json").write_text(json.dumps(manifest))
 
 
 def test_auto_keeps_the_best_with_its_evidence(

@@ -66,6 +66,7 @@ class Row:
     rates: Mapping[int, float] = field(default_factory=dict)  # clients -> calls in a second
     peak: int | None = None  # bytes
     failure: str = ""
+    note: str = ""  # what is to be known about it before its numbers are believed
 
     @property
     def verdict(self) -> str:

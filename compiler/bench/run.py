@@ -11,6 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from compiler.bench import elsewhere
 from compiler.bench.rows import Error, Row, Table
 from compiler.bench.setting import Setting
 from compiler.bench.subject import Asked, Candidate, Subject
@@ -121,7 +122,8 @@ class _Bench:
         )
         # A candidate that is about threads keeps its own.
         options = {"threads": self._setting.threads, **candidate.options}
-        return self._started(row, "bundle", str(bundle.folder), self._inputs, options)
+        row = self._started(row, "bundle", str(bundle.folder), self._inputs, options)
+        return row if row.failure else replace(row, note=elsewhere.note(bundle))
 
     def _of_baseline(self, name: str, case: Case | PlumblineError | None) -> Row:
         asked = self._subject.asked

@@ -17,7 +17,7 @@ from compiler.report.terminal import page
 NO_DIFFERENCE = "no difference"
 _STYLES = {"faster": "green", "slower": "yellow", NO_DIFFERENCE: "dim"}
 
-_PLAIN = ("what", "place", "load", "first", "steady_after", "peak", "disk", "verdict", "failure")
+_PLAIN = ("what", "place", "load", "first", "steady_after", "peak", "disk", "verdict", "failure", "note")
 
 # One bench table as JSON: compiler.bench.rows.Table.to_json.
 Table = Mapping[str, Any]
@@ -39,6 +39,8 @@ def show(table: Table) -> None:
         elif not numbers.by_budget(row):
             console.print(Text(f"{row['name']}: {numbers.full(row)}"))
     for row in table["rows"]:
+        if row["note"]:
+            console.print(Text(f"{row['name']}: {row['note']}", style="yellow"))
         if row["failure"]:
             console.print(Text(f"{row['name']} was not timed: {row['failure']}", style="yellow"))
 

@@ -100,7 +100,7 @@ def row(name: str, seconds: float, used: float | None, status: str = "passed", *
         "name": name, "what": f"it is {name}", "error": error(status, used), "place": "", "disk": 60141, "load": 0.31,
         "first": 0.012, "steady_after": 3, "latency": vars(found), "spread": percentiles(calls),
         "ratio": None if seconds == 0.01 else ratio, "rates": {1: 1 / seconds}, "peak": 10**8, "failure": "",
-        "verdict": "" if seconds == 0.01 else "faster", **changes,
+        "note": "", "verdict": "" if seconds == 0.01 else "faster", **changes,
     }  # fmt: skip
 
 

@@ -77,6 +77,8 @@ def _speed(number: int, one: bench.Table) -> Iterator[Markup]:
         if not numbers.by_budget(row):
             yield note(f"{row['name']}: {numbers.full(row)}.")
     for row in one["rows"]:
+        if row["note"]:
+            yield note(f"{row['name']}: {row['note']}.")
         if row["failure"]:
             yield note(f"{row['name']} was not timed: {row['failure']}")
 
