@@ -30,6 +30,7 @@ MOST_SAMPLES = 6  # batches that a trial is calibrated on; what is built gets th
 MOST_CASES = 8
 _ON_LAYERS = 0.4  # of the time: measuring single layers
 _THIN = 0.9  # of what is allowed: the runtime may well fail there, and should find the next mix
+_GUESSES = 4  # the rest is bisected
 _STEP = 16  # of so many layers, one more or less is not looked for
 
 
@@ -113,13 +114,14 @@ class Search:
             return found[-1].holds
 
         low, high = 0, len(ordered)
-        at = _guess(ordered, first.excess)
+        at = _between(low, high, _guess(ordered, 0, first.excess))
         while low < at < high and (not found or clock.left > found[-1].seconds):
             kept = holds(at)
             low, high = (low, at) if kept else (at, high)
             if kept and high - low <= len(ordered) // _STEP:
                 break
-            at = (low + high) // 2
+            told = _guess(ordered, at, found[-1].excess) if len(found) < _GUESSES else (low + high) // 2
+            at = _between(low, high, told)
         good = [one for one in found if one.holds]
         more = high + max(1, len(ordered) // _STEP)
         if len(good) == 1 and good[0].excess > _THIN and more < len(ordered) and clock.left > good[0].seconds:
@@ -176,15 +178,16 @@ def _error(reference: Reference, answers: Sequence[Arrays]) -> float:
     return math.sqrt(sum(parts) / len(parts)) if parts else 0.0
 
 
-def _guess(units: Sequence[Unit], excess: float) -> int:
-    """How many have to be put back, if squares of errors add up and the contract counts squares."""
-    left = sum(unit.error for unit in units)
-    allowed = left / excess if math.isfinite(excess) else 0.0
-    for at, unit in enumerate(units):
-        if left <= allowed:
-            return max(1, at)
-        left -= unit.error
-    return max(1, len(units) - 1)
+def _guess(units: Sequence[Unit], at: int, excess: float) -> int:
+    """How many have to be put back, told by how far off it is with `at` of them: if squares of errors add up, and the
+    contract counts squares."""
+    left = [sum(unit.error for unit in units[count:]) for count in range(len(units))]
+    allowed = left[at] / excess if excess else math.inf
+    return next((count for count, error in enumerate(left) if error <= allowed), len(units))
+
+
+def _between(low: int, high: int, at: int) -> int:
+    return min(max(at, low + 1), high - 1)
 
 
 def excess(verdict: Verdict, clauses: Sequence[Clause]) -> float:
