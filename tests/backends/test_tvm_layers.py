@@ -123,6 +123,11 @@ class TestAttention(Agreement):
             calls.append({**tensors, "m": mask, "f": numbers(4, 6)})
         self.agree(tmp_path, text, *calls, dims=[N])
 
+    def test_heads_of_a_size_that_only_the_input_tells(self, tmp_path: Path) -> None:
+        """The scores are divided by its root."""
+        text = "(float[1,2,4,n] q) => (float[1,2,4,n] y) { y = Attention(q, q, q) }"
+        self.agree(tmp_path, text, *({"q": numbers(1, 2, 4, n)} for n in (1, 3)), dims=[N])
+
     def test_causal_with_shared_heads_and_a_cache(self, tmp_path: Path) -> None:
         text = """(float[1,4,s,8] q, float[1,2,s,8] k, float[1,2,s,8] v, float[1,2,3,8] pk, float[1,2,3,8] pv) =>
             (float[1,4,s,8] a, float[1,4,s,8] b, float[1,2,t,8] nk, float[1,2,t,8] nv) {

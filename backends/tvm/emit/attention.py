@@ -8,7 +8,7 @@ valid keys) are written as matrix products and a softmax.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tvm import relax, te, tirx
@@ -35,7 +35,7 @@ class _Heads:
 
 
 def _attention(op: Op) -> Result:
-    heads = _heads(op)
+    heads = _scaled(op, _heads(op))
     plain = not op.attr("softcap", 0.0) and not op.wants(3) and not op.has(6)
     make = _fused if plain else _in_steps
     y, scores = make(op, heads)
@@ -84,7 +84,19 @@ def _split_heads(op: Op, place: int, name: str) -> relax.Expr:
 
 def _scale(op: Op, heads: _Heads) -> float:
     size = _extents(op, heads.q)[3]
-    return float(op.attr("scale", None) or 1 / math.sqrt(size))
+    return float(op.attr("scale", None) or (1 / math.sqrt(size) if isinstance(size, int) else 1))
+
+
+def _scaled(op: Op, heads: _Heads) -> _Heads:
+    """With the query divided by the root of a size that only the input tells; the scores take a number."""
+    if op.attr("scale", None) or isinstance(_extents(op, heads.q)[3], int):
+        return heads
+
+    def divide(q: te.Tensor) -> te.Tensor:
+        root = tirx.sqrt(q.shape[3].astype(q.dtype))
+        return te.compute(q.shape, lambda *index: q(*index) / root, name="T_divide")
+
+    return replace(heads, q=op.te(divide, heads.q, name="attention_scaled"))
 
 
 def _fused(op: Op, heads: _Heads) -> tuple[relax.Expr, relax.Expr | None]:
