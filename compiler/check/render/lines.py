@@ -65,7 +65,8 @@ def _pair(now: Figures | None, before: Figures | None, field: str) -> tuple[str,
 def _worst(figures: Figures | None, field: str) -> str:
     if figures is None or not figures.outputs:
         return ""
-    value = max(_field(numbers, field) for numbers in figures.outputs.values())
+    # In lower precision the budget is that of the graph; the model's was given up for a contract.
+    value = max(_field(numbers, field) for numbers in (figures.fidelity or figures.outputs).values())
     return words.percent(value) if field == "used" else f"{value:.2g}"
 
 
