@@ -71,8 +71,8 @@ def auto(
             raise next((error for error in failed.values() if isinstance(error, PlumblineError)), _nothing(failed))
         subject = _subject(job, [one.folder for one in passed.values()], objective)
         setting = Setting(os.cpu_count() or 1, subject.usual(job.data))
-        plan = Plan(_baselines(job), (1, setting.threads), budget, job.data)
-        table = _timed(subject, setting, plan, progress)
+        plan = Plan(_baselines(job), (1, setting.threads), budget, job.data, longer=True)  # what was built is not lost
+        (table,) = bench(subject, [setting], plan, progress)
         table = replace(table, rows=[replace(row, place="") for row in table.rows])  # folders that do not stay
         options_of = {name: candidate.options for name, candidate in subject.candidates.items()}
         choice = choose(table.rows, options_of, objective)
@@ -82,19 +82,6 @@ def auto(
         evidence = {**limits, **report.to_json(choice, table.to_json(), failed)}
         result = published(job, passed[candidate.bundle.artifact.target], candidate.options, evidence)
         return Chosen(result, choice, table, failed)
-
-
-def _timed(subject: Subject, setting: Setting, plan: Plan, progress: Progress) -> Table:
-    """What was built is not thrown away over a budget that is too short: then there is less to time."""
-    try:
-        (table,) = bench(subject, [setting], plan, progress)
-    except UsageError as error:
-        if error.code != "budget-too-short":
-            raise
-        progress.note(f"{error.message}: each is timed as it was verified only, and for as long as it takes")
-        plain = {name: one for name, one in subject.candidates.items() if not one.options}
-        (table,) = bench(replace(subject, candidates=plain), [setting], replace(plan, longer=True), progress)
-    return table
 
 
 def runnable() -> list[str]:

@@ -259,13 +259,15 @@ def test_auto_refuses_when_nothing_keeps_the_limits(
     built: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("compiler.auto.runnable", lambda: ["onnxruntime"])
-    # A budget that is too short for every way to set the runtime is no reason to throw away what was built.
-    words = ["-t", "auto", "-i", INPUT, "-o", str(tmp_path), "--max-size", "1K", "--budget", "0.01s", "--json"]
-    assert run([f"{built / 'nets.py'}:small", *words]) == 1
+    # A budget that is too short for five rounds is no reason to throw away what was built.
+    words = ["-t", "auto", "-i", INPUT, "-o", str(tmp_path), "--budget", "0.01s", "--json"]
+    limits = ["--for", "memory", "--max-latency", "0.0001ms", "--max-size", "1K"]
+    assert run([f"{built / 'nets.py'}:small", *words, *limits]) == 1
     error = json.loads(capsys.readouterr().out)["error"]
     assert error["code"] == "no-candidate"
-    assert error["why"].startswith("onnxruntime: it has 0.0 MiB, and may have 0.0")
-    assert "threads=1" not in error["why"]
+    for name in ("onnxruntime", "onnxruntime arena=false prepacking=false"):
+        assert f"{name}: a call takes " in error["why"]
+    assert error["why"].endswith("and may take 0.0001; it has 0.0 MiB, and may have 0.0")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -202,13 +202,13 @@ class _Bench:
     def _hold_budget(self) -> None:
         """Whether the fewest rounds that say anything fit."""
         needed = (_FEWEST_ROUNDS + 1) * sum(max(_BURST, 3 * seconds) for seconds in self._pace.values())
-        if needed > self._plan.budget and not self._plan.longer:
-            raise UsageError(
-                "budget-too-short",
-                f"{self._plan.budget:g} s are too short to time {len(self._pace)} contenders at {self._setting}",
-                why=f"{_FEWEST_ROUNDS} rounds take about {needed:.0f} s",
-                hint=f"--budget {math.ceil(needed)}s",
-            )
+        if needed <= self._plan.budget:
+            return
+        message = f"{self._plan.budget:g} s are too short to time {len(self._pace)} contenders at {self._setting}"
+        why = f"{_FEWEST_ROUNDS} rounds take about {needed:.0f} s"
+        if not self._plan.longer:
+            raise UsageError("budget-too-short", message, why=why, hint=f"--budget {math.ceil(needed)}s")
+        self._progress.note(f"{message}; {why}, and that is taken")
 
     def _finished(self, row: Row, timings: Timings, against: str) -> Row:
         if row.name not in self._running:
