@@ -68,10 +68,14 @@ def measure(cell: Cell, folder: Path, seconds: float) -> str:
     words = json.dumps({**asdict(cell), "targets": list(cell.targets)})
     command = [sys.executable, "-W", "ignore", str(_CELL), words, str(folder / f"{cell.key}.json")]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False, timeout=seconds)
-    except subprocess.TimeoutExpired:
-        return "the time was up; it is begun anew the next time"
-    return "" if done.returncode == 0 else " / ".join(done.stderr.strip().splitlines()[-_LAST_LINES:])
+        done = subprocess.run(command, capture_output=True, cwd=ROOT, check=False, timeout=seconds)
+    except subprocess.TimeoutExpired as error:
+        return f"the time was up at: {_last(error.stderr or b'', 1)}; it is begun anew the next time"
+    return "" if done.returncode == 0 else _last(done.stderr, _LAST_LINES)
+
+
+def _last(said: bytes, lines: int) -> str:
+    return " / ".join(said.decode(errors="replace").strip().splitlines()[-lines:])
 
 
 def main(words: Sequence[str] | None = None) -> int:

@@ -124,15 +124,15 @@ def test_finished_cells_are_not_measured_again_as_long_as_they_are_those_of_toda
 ) -> None:
     begun = []
 
-    def run(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
+    def run(command: list[str], **_: Any) -> subprocess.CompletedProcess[bytes]:
         words = json.loads(command[-2])
         begun.append(words["sizes"])
         if words["sizes"]["batch"] == 8:
-            return subprocess.CompletedProcess(command, 1, "", "Traceback\nKilled")
+            return subprocess.CompletedProcess(command, 1, b"", b"Traceback\nKilled")
         told = {**cell("resnet50", **GOOD), "origin": zoo_origin.origin("resnet50")}
         told["cell"] = {**told["cell"], "sizes": words["sizes"], "targets": words["targets"]}
         Path(command[-1]).write_text(json.dumps(told))
-        return subprocess.CompletedProcess(command, 0, "", "")
+        return subprocess.CompletedProcess(command, 0, b"", b"")
 
     monkeypatch.setattr("bench_zoo.subprocess.run", run)
     words = ["resnet50", "--folder", str(tmp_path), "--docs", str(tmp_path)]
