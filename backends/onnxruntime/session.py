@@ -34,8 +34,8 @@ class OnnxRuntimeSession(Closing):
             ) from error
         self._outputs = [output.name for output in self._session.get_outputs()]
         # Below its wrapper, which looks at the inputs' names once more: a tenth of a small model's time. After an error
-        # of a provider the wrapper would also go on with another one.
-        self._run = self._session._sess.run
+        # of a provider the wrapper would also go on with another one. The name is not public: else the wrapper will do.
+        self._run = getattr(self._session, "_sess", self._session).run
         self._options = made
 
     @property
