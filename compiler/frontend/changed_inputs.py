@@ -9,6 +9,7 @@ from torch.export import ExportedProgram
 
 from compiler.frontend.call import Call
 from compiler.frontend.naming import output_leaves
+from compiler.frontend.recurrent import dynamic_recurrence
 from compiler.frontend.state import writes_in_place
 from compiler.quiet import quiet
 
@@ -18,7 +19,7 @@ def changed_inputs(exported: ExportedProgram, call: Call) -> tuple[str, ...]:
     if not writes_in_place(exported):
         return ()
     names = dict(zip(exported.graph_signature.user_inputs, call.leaves, strict=True))
-    with quiet():
+    with quiet(), dynamic_recurrence():
         functional = exported.run_decompositions(_MENDED)
     targets = functional.graph_signature.user_inputs_to_mutate.values()
     return tuple(str(names[target]) for target in dict.fromkeys(targets))

@@ -23,7 +23,7 @@ from compiler.contracts import Dim, TensorSpec
 from compiler.errors import CompileError
 from compiler.frontend.exportable import exportable_graph
 from compiler.frontend.naming import apart_from
-from compiler.frontend.recurrent import dynamic_recurrence
+from compiler.frontend.recurrent import decomposed, dynamic_recurrence
 from compiler.frontend.user_code import first_lines, is_user_file, show_frame
 from compiler.quiet import quiet
 
@@ -50,7 +50,7 @@ def from_exported(
             other = retry()
             try:
                 # Decomposing first loses high-level operators, but passes where fused ones cannot be translated.
-                return _export(other or exported.run_decompositions(), opset, table)
+                return _export(other or decomposed(exported), opset, table)
             except (torch.onnx.OnnxExporterError, AssertionError, TypeError):  # the latter from torch's decompositions
                 raise _cannot_export(error) from error
 

@@ -15,6 +15,7 @@ from unittest import mock
 import torch
 from torch._C import DispatchKey
 from torch._decomp import decomposition_table
+from torch.export import ExportedProgram
 
 _KEYS = (DispatchKey.CompositeImplicitAutograd, DispatchKey.Autograd)
 
@@ -37,11 +38,23 @@ def _gru(
     return _sequence(input, hx, bidirectional), torch.empty_like(hx)
 
 
+_SHAPES = {torch.ops.aten.lstm.input: _lstm, torch.ops.aten.gru.input: _gru}
+
+
+def decomposed(exported: ExportedProgram) -> ExportedProgram:
+    """By torch's own decompositions, but for these."""
+    table = torch.export.default_decompositions()
+    for operator in _SHAPES:
+        table.pop(operator, None)
+    with dynamic_recurrence():
+        return exported.run_decompositions(table)
+
+
 @contextmanager
 def dynamic_recurrence() -> Iterator[None]:
     """Inside, tracing an LSTM or GRU looks at shapes only."""
     with ExitStack() as stack:
-        for operator, shapes in ((torch.ops.aten.lstm.input, _lstm), (torch.ops.aten.gru.input, _gru)):
+        for operator, shapes in _SHAPES.items():
             stack.enter_context(mock.patch.dict(operator.py_kernels, dict.fromkeys(_KEYS, shapes)))
             # Fake tensors look here first once the exporter keeps the operator from being decomposed.
             stack.enter_context(mock.patch.dict(decomposition_table, {operator: shapes}))

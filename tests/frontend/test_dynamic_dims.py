@@ -14,9 +14,11 @@ from torch import nn
 from compiler.contracts import Dim, Source
 from compiler.errors import CompileError
 from compiler.frontend.prepare import trace
+from compiler.frontend.recurrent import decomposed, dynamic_recurrence
 from compiler.frontend.torch_program import TorchProgram
 from compiler.ir.evaluate import Evaluator
 from compiler.ir.verify import signature_of
+from compiler.quiet import quiet
 
 
 class Function(nn.Module):
@@ -135,6 +137,25 @@ def test_what_follows_a_recurrent_network_sees_no_number_either(kind: type[nn.RN
         return (y + y[:, -1:]).reshape(y.shape[0] * y.shape[1], 5).softmax(0) / y.shape[1]
 
     agrees(Function(merge, layers=layers), "x:float32[batch=1..4,seq=2..40,4]", (1, 2, 4), (4, 40, 4), (3, 7, 4))
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
+def test_a_look_for_changed_inputs_fixes_no_sequence(kind: type[nn.RNNBase]) -> None:
+    """Constants that forward makes are written to in place, so the program is looked at without in-place operators."""
+    layers = kind(4, 5, batch_first=True)  # type: ignore[call-arg]
+    module = Function(lambda x, layers: layers(x)[0].index_fill(-1, torch.tensor([0]), 1.5), layers=layers)
+    signature = agrees(module, "x:float32[2,seq=1..9,4]", (2, 1, 4), (2, 9, 4))
+    assert str(signature.outputs[0]) == "output:float32[2,seq,5]"
+
+
+def test_decomposing_a_program_leaves_recurrence_alone() -> None:
+    layers = nn.LSTM(4, 5, batch_first=True)
+    with quiet(), dynamic_recurrence():
+        exported = torch.export.export(layers, (torch.ones(2, 3, 4),), dynamic_shapes=({1: torch.export.Dim("seq")},))
+        graph = decomposed(exported).graph
+    assert [node.target for node in graph.nodes].count(torch.ops.aten.lstm.input) == 1
+    taken = next(node for node in graph.nodes if node.target is torch.ops.aten.lstm.input).args[0]
+    assert not isinstance(taken.meta["val"].shape[1], int)
 
 
 def test_attention_over_any_sequence() -> None:
