@@ -69,15 +69,15 @@ def geomean(cells: Sequence[Cell]) -> float | None:
 # -- the page ---------------------------------------------------------------------------------------------------
 
 
-def write(cells: Sequence[Cell], docs: Path, missing: Sequence[str] = ()) -> None:
-    """`missing` are the rows that are not measured yet."""
-    (docs / PAGE).write_text(page(cells, missing), encoding="utf-8")
+def write(cells: Sequence[Cell], docs: Path, code: str, missing: Sequence[str] = ()) -> None:
+    """`missing` are the rows that are not measured yet, and `code` is that of today."""
+    (docs / PAGE).write_text(page(cells, code, missing), encoding="utf-8")
     if cells:
         (docs / PICTURE).write_text(picture(cells), encoding="utf-8")
 
 
-def page(cells: Sequence[Cell], missing: Sequence[str] = ()) -> str:
-    figures = [*_figures(cells), *_gaps(len(cells), missing)] if cells else [_NONE]
+def page(cells: Sequence[Cell], code: str, missing: Sequence[str] = ()) -> str:
+    figures = [*_figures(cells, code), *_gaps(len(cells), missing)] if cells else [_NONE]
     return "\n".join([_HEAD, *figures]) + "\n"
 
 
@@ -100,9 +100,10 @@ with the interval that holds 95 % of a bootstrap over the rounds: 0.90 takes nin
 | floor | what the matrix products alone would take at the best rate that anything installed reaches on this machine |
 """
 _NONE = "There are no figures yet."
+_EARLIER = "†"
 
 
-def _figures(cells: Sequence[Cell]) -> Iterator[str]:
+def _figures(cells: Sequence[Cell], code: str) -> Iterator[str]:
     first = cells[0]
     host, versions = first["host"], first["versions"]
     dates = sorted({cell["date"] for cell in cells})
@@ -114,8 +115,8 @@ def _figures(cells: Sequence[Cell]) -> Iterator[str]:
     when = " to ".join(dict.fromkeys((dates[0], dates[-1])))
     yield (
         f"The machine: {host['cpu']}, {host['cores']} cores, {first['cell']['threads']} threads; Python "
-        f"{host['python']}, {', '.join([packages, *runtimes])}; {when}; the code is {first['origin']['code']}. Matrix "
-        f"products reach {min(rates):.0f} to {max(rates):.0f} GFLOP/s."
+        f"{host['python']}, {', '.join([packages, *runtimes])}; {when}. Matrix products "
+        f"reach {min(rates):.0f} to {max(rates):.0f} GFLOP/s."
     )
     yield ""
     mean = geomean(cells)
@@ -125,8 +126,11 @@ def _figures(cells: Sequence[Cell]) -> Iterator[str]:
         yield ""
     yield f"![Time of each by the best of the others, for every row of the table]({PICTURE})"
     yield ""
-    yield from table(cells)
+    yield from table(cells, code)
     yield ""
+    if any(cell["origin"]["code"] != code for cell in cells):
+        yield f"{_EARLIER} measured with an earlier state of plumbline's code."
+        yield ""
     failed = [f"{_label(cell)}: {name} ({why})" for cell in cells for name, why in cell["failed"].items()]
     failed += [
         f"{_label(cell)}: {row['name']} ({row['failure'].splitlines()[0]})"
@@ -143,11 +147,11 @@ def _figures(cells: Sequence[Cell]) -> Iterator[str]:
 def _gaps(measured: int, missing: Sequence[str]) -> Iterator[str]:
     if missing:
         yield ""
-        told = f"{measured} of {measured + len(missing)} rows are measured with this code"
+        told = f"{measured} of {measured + len(missing)} rows are measured"
         yield f"{told}. Not yet: {', '.join(missing)}."
 
 
-def table(cells: Sequence[Cell]) -> Iterator[str]:
+def table(cells: Sequence[Cell], code: str) -> Iterator[str]:
     names = {**OTHERS, **OURS}
     yield f"| model | best of the others, ms | {' | '.join(names.values())} | auto chose | floor |"
     yield f"|---|---|{'---|' * len(names)}---|---|"
@@ -157,7 +161,8 @@ def table(cells: Sequence[Cell]) -> Iterator[str]:
         found = [_ratio(held(cell, name, against), same=name == against) for name in names]
         floor = f"{cell['floor'] / base:.2f}" if cell["floor"] and against else ""
         lead = f"{1000 * base:.3g} ({OTHERS[against]})" if against else ""
-        yield f"| {_label(cell)} | {lead} | {' | '.join(found)} | {cell['chosen']} | {floor} |"
+        mark = "" if cell["origin"]["code"] == code else f" {_EARLIER}"
+        yield f"| {_label(cell)}{mark} | {lead} | {' | '.join(found)} | {cell['chosen']} | {floor} |"
 
 
 def _ratio(found: Ratio | None, *, same: bool) -> str:

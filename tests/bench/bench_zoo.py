@@ -3,9 +3,10 @@
 Float32, full size, batch 1 and 8, transformers at two lengths; eager, torch.compile, plain ONNX Runtime and plain
 OpenVINO beside plumbline for each target and for `auto`. Each model at each choice of sizes is a cell, measured in a
 process of its own and kept below build/bench-zoo with what it comes from: the code, the model, the packages and the
-machine. As long as these are the same it is not measured again; otherwise it is not shown. A run goes on where the last
-one ended, and stops after SECONDS. What matters most comes first: the ten models that the geometric mean is of. In the
-end docs/benchmarks.md is written from all cells, and says which are not there.
+machine. As long as these are the same it is not measured again. A cell of other code is marked on the page, and comes
+again once all are there; one of another model, package or machine is not shown. A run goes on where the last one ended,
+and stops after SECONDS. What matters most comes first: the ten models that the geometric mean is of. In the end
+docs/benchmarks.md is written from all cells, and says which are not there.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ sys.path.insert(0, str(ROOT))
 
 import bench_page  # noqa: E402
 from zoo_cell import Cell, choices  # noqa: E402
-from zoo_origin import origin  # noqa: E402
+from zoo_origin import code, origin  # noqa: E402
 
 from models.table import models  # noqa: E402
 
@@ -54,13 +55,18 @@ def _ranked(names: Iterable[str]) -> list[str]:
 
 
 def kept(cell: Cell, folder: Path) -> dict[str, Any] | None:
-    """What was measured with what is here now."""
+    """What was measured on this machine, of this model, with these packages; our own code may have been another."""
     file = folder / f"{cell.key}.json"
     if not file.is_file():
         return None
     told: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    same = told.get("origin") == origin(cell.model) and told["cell"]["targets"] == list(cell.targets)
+    now, then = origin(cell.model), told.get("origin", {})
+    same = {**now, "code": ""} == {**then, "code": ""} and told["cell"]["targets"] == list(cell.targets)
     return told if same else None
+
+
+def of_today(told: dict[str, Any] | None) -> bool:
+    return told is not None and told["origin"]["code"] == code()
 
 
 def measure(cell: Cell, folder: Path, seconds: float) -> str:
@@ -96,9 +102,9 @@ def main(words: Sequence[str] | None = None) -> int:
     arguments.budget = arguments.budget or min(_BUDGET, max(_SHORTEST, arguments.seconds / _TABLES))
     every, failed = cells(arguments), False
     wanted = [cell for cell in every if cell.model in arguments.models]
-    for number, cell in enumerate(wanted, 1):
+    for number, cell in enumerate(sorted(wanted, key=lambda cell: kept(cell, arguments.folder) is not None), 1):
         left = end - time.monotonic()
-        if kept(cell, arguments.folder) is not None or left <= 0:
+        if of_today(kept(cell, arguments.folder)) or left <= 0:
             continue
         print(f"{number} of {len(wanted)}: {cell.key}", end=" ", flush=True)
         started = time.monotonic()
@@ -110,8 +116,8 @@ def main(words: Sequence[str] | None = None) -> int:
     found = sorted((told for _, told in done), key=lambda told: order.index(told["cell"]["model"]))
     there = {cell.key for cell, _ in done}
     missing = [bench_page.label(cell.model, cell.sizes) for cell in every if cell.key not in there]
-    bench_page.write(found, docs, missing)
-    print("\n".join(bench_page.table(found)))
+    bench_page.write(found, docs, code(), missing)
+    print("\n".join(bench_page.table(found, code())))
     print(f"{len(found)} of {len(every)} cells are measured; the page is {docs / bench_page.PAGE}")
     complaints = list(bench_page.broken(found))
     for line in complaints:

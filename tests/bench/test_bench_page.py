@@ -18,6 +18,8 @@ from zoo_cell import Cell, choices
 
 from models.table import models
 
+CODE = "75ab12"
+
 
 def cell(model: str = "bert", **milliseconds: float) -> dict[str, Any]:
     """Rounds of a machine that changes its speed; each contender keeps its share."""
@@ -35,7 +37,7 @@ def cell(model: str = "bert", **milliseconds: float) -> dict[str, Any]:
     return {
         "cell": {"model": model, "sizes": {"batch": 8}, "threads": 2},
         "date": "2026-11-21",
-        "origin": {"code": "75ab12"},
+        "origin": {"code": CODE},
         "host": {"cpu": "Some CPU", "cores": 2, "python": "3.11"},
         "versions": {"torch": "2.13", "onnxruntime": "1.31"},
         "peaks": {"products": {"float32": {"rate": 100e9, "by": "x"}}},
@@ -52,7 +54,7 @@ GOOD = {"eager": 20.0, "inductor": 15.0, "ort": 12.0, "ov": 10.0, "onnxruntime":
 def test_ratios_are_to_the_best_of_the_others() -> None:
     one = cell(**GOOD)
     assert bench_page.best(one) == "plain openvino"
-    (line,) = list(bench_page.table([one]))[2:]
+    (line,) = list(bench_page.table([one], CODE))[2:]
     words = [word.strip() for word in line.strip("|").split("|")]
     assert words[0] == "bert batch=8"
     assert words[1].endswith("(plain OpenVINO)")
@@ -73,7 +75,7 @@ def test_bounds() -> None:
 
 
 def test_the_page_and_its_picture(tmp_path: Path) -> None:
-    bench_page.write([cell(**GOOD), cell("unet", **GOOD)], tmp_path)
+    bench_page.write([cell(**GOOD), cell("unet", **GOOD)], tmp_path, CODE)
     page = (tmp_path / "benchmarks.md").read_text()
     assert "Some CPU, 2 cores, 2 threads" in page
     assert "bert batch=8: tvm (unsupported-op)" in page
@@ -85,10 +87,18 @@ def test_the_page_and_its_picture(tmp_path: Path) -> None:
 
 
 def test_a_page_says_which_rows_are_not_there() -> None:
-    assert "2 of 3 rows are measured with this code. Not yet: vit batch=8." in bench_page.page(
-        [cell(**GOOD), cell("unet", **GOOD)], ["vit batch=8"]
+    assert "2 of 3 rows are measured. Not yet: vit batch=8." in bench_page.page(
+        [cell(**GOOD), cell("unet", **GOOD)], CODE, ["vit batch=8"]
     )
-    assert "Not yet" not in bench_page.page([cell(**GOOD)])
+    assert "Not yet" not in bench_page.page([cell(**GOOD)], CODE)
+
+
+def test_rows_of_other_code_are_marked() -> None:
+    assert "†" not in bench_page.page([cell(**GOOD)], CODE)
+    page = bench_page.page([cell(**GOOD), {**cell("unet", **GOOD), "origin": {"code": "0"}}], CODE)
+    assert "| bert batch=8 |" in page
+    assert "| unet batch=8 † |" in page
+    assert "† measured with an earlier state" in page
 
 
 def test_what_matters_most_is_measured_first() -> None:
@@ -101,7 +111,7 @@ def test_what_matters_most_is_measured_first() -> None:
 
 
 def test_a_page_without_figures_says_so() -> None:
-    assert "no figures yet" in bench_page.page([])
+    assert "no figures yet" in bench_page.page([], CODE)
 
 
 def test_what_is_measured_of_a_model() -> None:

@@ -1,4 +1,4 @@
-"""What the figures of a cell come from: as long as it is the same, they are those of today. For bench_zoo.py."""
+"""What the figures of a cell come from. For bench_zoo.py."""
 
 from __future__ import annotations
 
@@ -21,14 +21,18 @@ def origin(model: str) -> dict[str, Any]:
     """The code, the model, the packages and the machine."""
     facts = host.facts()
     return {
-        "code": _digest(sorted(_code())),
+        "code": code(),
         "model": _digest([ROOT / "models" / f"{model}.py"]),
         "versions": record.versions(),
         "machine": {name: facts[name] for name in ("cpu", "cores")},
     }
 
 
-def _code() -> Iterator[Path]:
+def code() -> str:
+    return _digest(sorted(_files()))
+
+
+def _files() -> Iterator[Path]:
     for file in (ROOT / "backends").rglob("*.py"):
         yield file
     for file in (ROOT / "compiler").rglob("*.py"):
