@@ -11,6 +11,11 @@ from pathlib import Path
 
 import pytest
 
+# Several workers share the cores. With a thread for every core in each of them, torch's threads mostly wait for each
+# other: training the small convnet took 120 s instead of 1. It is read when torch is imported, in child processes, too.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 ROOT = Path(__file__).resolve().parents[1]
 COMPILE = str(Path(sys.executable).with_name("compile"))
 THIRD_PARTY = ROOT / "tests" / "backends" / "third_party"
